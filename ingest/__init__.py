@@ -1,0 +1,1 @@
+"""From a file to vectors: load, split, embed, stage, publish."""

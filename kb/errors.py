@@ -1,0 +1,64 @@
+"""The one error tree. Every error has a stable `code`; `docs/errors.md` lists them all.
+
+    KbError
+    ├── InvalidInput        the caller must change something     (HTTP 400, 413, 415, 422)
+    ├── NotFound            there is no such thing               (404)
+    ├── Conflict            it exists, or something is under way (409)
+    ├── Gone                it was there and is no longer kept   (410)
+    ├── Unavailable         try again later                      (503, 507)
+    ├── DocumentFailed      one document cannot be indexed; its own `error`, never a request's
+    ├── StaleLease          a worker lost its job to another one; nobody but workers sees it
+    └── StartRefused        the server must not start as it is   (process exit code `exit_code`)
+
+Messages name the value and the way out. They never carry a key or a document's text.
+"""
+
+from __future__ import annotations
+
+
+class KbError(Exception):
+    """Root of the tree. `code` is stable and snake_case, `detail` is for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class InvalidInput(KbError):
+    """The request cannot be served as it stands; the caller must change it."""
+
+
+class NotFound(KbError):
+    """Nothing is there under that id, name or path."""
+
+
+class Conflict(KbError):
+    """The name is taken, or the same thing is already under way."""
+
+
+class Gone(KbError):
+    """It was kept once and is no longer."""
+
+
+class Unavailable(KbError):
+    """A part this needs does not answer now; the same request may succeed later."""
+
+
+class DocumentFailed(KbError):
+    """One document cannot be indexed. Costs that document alone, never the job."""
+
+
+class StaleLease(KbError):
+    """The job was taken over by another worker; whatever this one staged must not be published."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("stale_lease", f"job {job_id} is no longer ours: its lease ran out and another worker has it")
+
+
+class StartRefused(KbError):
+    """The process must not start. `exit_code` follows sysexits.h: 75 try later, 78 configuration."""
+
+    def __init__(self, code: str, detail: str, *, exit_code: int = 78) -> None:
+        super().__init__(code, detail)
+        self.exit_code = exit_code
