@@ -99,7 +99,7 @@ class IndexFeed(Protocol):
     def list_visible(
         self, kb_id: str, revision: int, chunk_ids: Sequence[int], only: Filter | None = None
     ) -> dict[int, VisibleChunk]:
-        """Those of `chunk_ids` that are visible at `revision`, of a document that is not deleted *now*, and in `only`."""
+        """Those of `chunk_ids` visible at `revision`, of a document that is not deleted *now*, and within `only`."""
         ...
 
     def list_neighbours(self, version_id: int, space_id: int, first: int, last: int) -> list[StoredChunk]:

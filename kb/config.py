@@ -1,0 +1,69 @@
+"""Settings: the only reader of the environment. `kb serve --help` prints this table; `docs/settings.md` explains it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kb.errors import StartRefused
+
+MEGABYTE = 1_000_000
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, as `KB_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="KB_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs an API key")
+    port: int = Field(8088, ge=0, le=65535, description="port to listen on; 0 takes a free one and prints it")
+    data_dir: Path = Field(Path("data/store"), description="folder that holds everything the server keeps")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite under the data directory")
+    workers: int = Field(
+        1, ge=0, le=64, description="worker processes beside the server; 0 when `kb worker` runs elsewhere"
+    )
+    embedding: str = Field("builtin", description="embedding model of new knowledge bases: builtin, a name or a folder")
+    llm_base_url: str | None = Field(None, description="chat server speaking the OpenAI protocol, ending in /v1")
+    llm_model: str | None = Field(None, description="model name sent to the chat server")
+    llm_api_key: SecretStr | None = Field(None, description="key for the chat server")
+    llm_profile: Literal["vllm", "openai"] = Field("vllm", description="which kind of chat server it is")
+    url: str = Field("http://127.0.0.1:8088", description="server the command line talks to")
+    api_key: SecretStr | None = Field(None, description="key the command line sends")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    max_file_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest file (too_large)")
+    max_request_bytes: int = Field(1000 * MEGABYTE, ge=1, description="largest request (too_large)")
+    max_request_files: int = Field(1000, ge=1, description="most files in one request (too_many_parts)")
+    max_pages: int = Field(5_000, ge=1, description="most pages of a document (too_many_pages)")
+    max_characters: int = Field(20_000_000, ge=1, description="most characters of a document's text (text_too_large)")
+    max_question_characters: int = Field(8_000, ge=1, description="longest question (question_too_long)")
+    parse_seconds: int = Field(120, ge=1, description="wall-clock limit for parsing one file (parse_timeout)")
+    parse_cpu_seconds: int = Field(60, ge=1, description="CPU limit for parsing one file (parse_limit)")
+    parse_memory_bytes: int = Field(
+        1_500 * MEGABYTE, ge=256 * MEGABYTE, description="memory limit for parsing one file"
+    )
+    chunk_tokens: int = Field(100, ge=16, le=2_000, description="tokens a chunk aims at; for new knowledge bases")
+    lease_seconds: int = Field(60, ge=2, description="how long a worker may be silent before its job is given away")
+    seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")
+    crash: str | None = Field(None, description="for tests: name:n kills the process at the n-th pass of a crash point")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _make_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'catalog.sqlite3'}"
+
+
+def read_settings() -> Settings:
+    """Raises StartRefused (`bad_setting`) naming each wrong variable and its value's fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(f"KB_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
+        raise StartRefused("bad_setting", faults) from None
