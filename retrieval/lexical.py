@@ -1,0 +1,258 @@
+"""The lexical index: BM25 over our own tokens. The only module that knows tantivy.
+
+A `LexicalView` is an immutable snapshot and is what searches read. It comes out of a `WorkingCopy`, the private folder
+of one process: sealed segment files are hard-linked into it (tantivy never changes a segment, it adds and unlinks),
+new rows are committed beside them. Thus term statistics are those of the whole index, and scores of sealed and new rows
+compare.
+
+Text is tokenised by us and handed over joined by spaces; queries are built from the same tokens, never parsed, so that
+operators, quotes and brackets in a question are just characters.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import tantivy
+
+from kb.errors import Unavailable
+from kb.types import IndexRow, Match
+
+HEAP_BYTES = 15_000_000  # the least tantivy takes; it grows into it while writing and gives it back after
+HEAD_WEIGHT = 0.5  # of a term in title, path or heading against the same term in the text
+STEM_WEIGHT = 0.5  # of a shared stem against the very same word
+MOST_TERMS = 256  # of one query; a question has a dozen, a pasted page has thousands
+MOST_CHARACTERS = 64  # of one term: longer ones are not words
+
+# Scripts written without spaces: Han with its extensions, kana, Hangul.
+UNSPACED = "\u3005\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0003ffff"
+PIECE = re.compile(
+    rf"(?P<run>[{UNSPACED}]+)|(?P<word>(?:(?![{UNSPACED}])\w)+(?:[-./+#&'](?:(?![{UNSPACED}])\w)+)*[+#]*)"
+)
+PART = re.compile(r"[^\W\d_]+|\d+")
+DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58", "-") | {"\u2019": "'"})
+STEMMED = re.compile(r"[a-z]{3,}")
+
+
+@lru_cache(maxsize=1)
+def _load_stemmer() -> tantivy.TextAnalyzer:
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
+    return builder.filter(tantivy.Filter.stemmer("english")).build()
+
+
+@lru_cache(maxsize=50_000)
+def find_stem(word: str) -> str:
+    """English stem of a lower-cased word; the word itself for anything else."""
+    return str(_load_stemmer().analyze(word)[0]) if STEMMED.fullmatch(word) else word
+
+
+def fold_text(text: str) -> str:
+    """One form for all spellings: NFKC, lower case, one kind of dash."""
+    return unicodedata.normalize("NFKC", text).lower().translate(DASHES)
+
+
+def iter_tokens(text: str) -> Iterator[str]:
+    """Tokens of a text in order: bigrams of unspaced scripts, words, codes whole and in parts.
+
+    The last character of an unspaced run is a token of its own, so that a question of one character finds every place
+    of it by prefix.
+    """
+    for piece in PIECE.finditer(fold_text(text)):
+        run = piece["run"]
+        if run:
+            yield from (run[i : i + 2] for i in range(len(run)))
+        else:
+            yield from _split_word(piece["word"][:MOST_CHARACTERS])
+
+
+def _split_word(word: str) -> Iterator[str]:
+    yield word
+    parts = PART.findall(word)
+    if parts != [word]:
+        yield from parts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryTerms:
+    """What a question asks of the index: exact tokens, stems, and single characters looked up by prefix."""
+
+    tokens: Sequence[str]
+    stems: Sequence[str]
+    characters: Sequence[str]
+
+
+def read_terms(question: str) -> QueryTerms:
+    """The terms of a question, each once; all empty when nothing in it can be looked up."""
+    tokens: dict[str, None] = {}
+    characters: dict[str, None] = {}
+    for piece in PIECE.finditer(fold_text(question)):
+        run = piece["run"]
+        if run and len(run) == 1:
+            characters[run] = None
+        elif run:
+            tokens.update(dict.fromkeys(run[i : i + 2] for i in range(len(run) - 1)))
+        else:
+            tokens.update(dict.fromkeys(_split_word(piece["word"][:MOST_CHARACTERS])))
+    kept = list(tokens)[:MOST_TERMS]
+    stems = dict.fromkeys(find_stem(token) for token in kept if STEMMED.fullmatch(token))
+    alone = [] if kept else list(characters)
+    return QueryTerms(tokens=kept, stems=list(stems), characters=alone[:MOST_TERMS])
+
+
+def _build_schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("chunk_id", indexed=True, fast=True)
+    for name in ("body", "head", "stem"):
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
+    return builder.build()
+
+
+def _make_document(row: IndexRow) -> tantivy.Document:
+    tokens = list(iter_tokens(row.text))
+    head = list(iter_tokens(f"{row.title}\n{row.heading}\n{Path(row.path).stem}"))
+    stems = (find_stem(token) for token in [*tokens, *head] if STEMMED.fullmatch(token))
+    document = tantivy.Document()
+    document.add_unsigned("chunk_id", row.chunk_id)
+    document.add_text("body", " ".join(tokens))
+    document.add_text("head", " ".join(head))
+    document.add_text("stem", " ".join(stems))
+    return document
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LexicalView:
+    """An immutable snapshot; any number of threads may search it."""
+
+    searcher: tantivy.Searcher
+    schema: tantivy.Schema
+
+    def __len__(self) -> int:
+        return int(self.searcher.num_docs)
+
+    def search(self, question: str, k: int) -> list[Match]:
+        """The `k` best rows by BM25, best first; none for a question without anything to look up."""
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
+        clauses = self._write_clauses(read_terms(question))
+        if not clauses:
+            return []
+        query = tantivy.Query.boolean_query([(tantivy.Occur.Should, clause) for clause in clauses])
+        hits = self.searcher.search(query, min(k, max(1, len(self))), count=False).hits
+        ids = self.searcher.fast_field_values("chunk_id", [address for _, address in hits])
+        pairs = zip(ids, hits, strict=True)
+        found = [Match(chunk_id=int(i), score=float(score)) for i, (score, _) in pairs if i is not None]
+        return sorted(found, key=lambda match: (-match.score, match.chunk_id))
+
+    def _write_clauses(self, terms: QueryTerms) -> list[tantivy.Query]:
+        tokens = [*terms.tokens, *(term for c in terms.characters for term in self._list_starting(c))]
+        clauses = [self._write_term("body", token) for token in tokens]
+        clauses += [tantivy.Query.boost_query(self._write_term("head", token), HEAD_WEIGHT) for token in tokens]
+        clauses += [tantivy.Query.boost_query(self._write_term("stem", stem), STEM_WEIGHT) for stem in terms.stems]
+        return clauses
+
+    def _write_term(self, field: str, token: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self.schema, field, token, "freq")
+
+    def _list_starting(self, character: str) -> list[str]:
+        pairs = self.searcher.terms_with_prefix("body", character, limit=MOST_TERMS)
+        return [term for term, _ in pairs]
+
+
+class WorkingCopy:
+    """A folder with an index that one thread at a time may change; a view out of it never changes."""
+
+    def __init__(self, folder: Path, sealed: Path | None = None) -> None:
+        """Raises Unavailable (`index_unavailable`) when the folder cannot be made or the sealed files do not open."""
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True)
+            if sealed is not None:
+                _link_files(sealed, folder)
+            self._index = tantivy.Index(_build_schema(), path=str(folder))
+        except (ValueError, OSError) as error:
+            raise _explain(error) from error
+        self._index.register_tokenizer("whitespace", _build_splitter())
+        self._index.config_reader(reload_policy="manual")
+
+    def apply(self, batches: Iterable[Sequence[IndexRow]], removed: Sequence[int] = ()) -> LexicalView:
+        """Take rows in and out, commit, and give a view of the result; rows with an id that is there replace the old.
+
+        Raises Unavailable (`index_unavailable`) when the disk is full; the copy is then as before.
+        """
+        try:
+            self._write_changes(batches, removed)
+        except (ValueError, OSError) as error:
+            raise _explain(error) from error
+        return self.open_view()
+
+    def _write_changes(self, batches: Iterable[Sequence[IndexRow]], removed: Sequence[int]) -> None:
+        writer = self._index.writer(HEAP_BYTES, 1)
+        try:
+            for chunk_id in removed:
+                writer.delete_documents_by_term("chunk_id", chunk_id)
+            for rows in batches:
+                for row in rows:
+                    writer.delete_documents_by_term("chunk_id", row.chunk_id)
+                    writer.add_document(_make_document(row))
+            writer.commit()
+            writer.wait_merging_threads()  # ends the writer's threads as well
+        finally:
+            del writer  # a traceback would keep it, and with it the folder's lock
+        _return_memory()
+
+    def open_view(self) -> LexicalView:
+        self._index.reload()
+        return LexicalView(searcher=self._index.searcher(), schema=self._index.schema)
+
+    def close(self) -> None:
+        """Remove the folder. Views out of it keep working: their files stay open."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _build_splitter() -> tantivy.TextAnalyzer:
+    return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+
+
+def list_index_files(folder: Path) -> list[Path]:
+    """The files that make up a closed index; locks and the list of files tantivy manages are left out."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _link_files(sealed: Path, folder: Path) -> None:
+    """Segment files are linked, for they never change; `meta.json` is rewritten by every commit and so is copied."""
+    for path in list_index_files(sealed):
+        target = folder / path.name
+        if path.name == "meta.json":
+            shutil.copyfile(path, target)
+            continue
+        try:
+            os.link(path, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, target)
+    names = [path.name for path in list_index_files(folder)]
+    (folder / ".managed.json").write_text("[" + ",".join(f'"{name}"' for name in names) + "]", encoding="utf-8")
+
+
+def _explain(error: Exception) -> Unavailable:
+    return Unavailable("index_unavailable", f"the lexical index cannot be written or opened: {type(error).__name__}")
+
+
+@lru_cache(maxsize=1)
+def _find_trim() -> Callable[[int], int] | None:
+    """glibc's malloc_trim, or None elsewhere."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def _return_memory() -> None:
+    """Hand freed pages back: each writer's threads leave arenas behind that grew to 130 MB after 60 commits."""
+    trim = _find_trim()
+    if trim is not None:
+        trim(0)

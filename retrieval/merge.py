@@ -1,0 +1,150 @@
+"""Merging hits into passages: neighbouring chunks of one document version are read as one stretch of text.
+
+The order of spending the token budget is what keeps a merge from losing answers: first every hit's own text, from the
+best down until the budget is full; only what is left buys neighbours, for the best passage first. So at any budget the
+merged passages hold all that unmerged ones would. A passage is exactly `[start, end)` of one version's text, no two
+passages share a chunk, and the work follows the number of hits, never the size of the knowledge base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kb.types import StoredChunk, VisibleChunk
+
+CLOSE_RANKS = (
+    4  # a touching hit is pulled up to a better one only from this near: further down it would push others out
+)
+REACH = 8  # chunks on each side of a passage that are looked at for growing
+
+Neighbours = Callable[[int, int, int], Sequence[StoredChunk]]  # version id, first ordinal, last ordinal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """A visible chunk with its score and the scores of each step, None where a step did not see it."""
+
+    chunk: VisibleChunk
+    score: float
+    dense: float | None = None
+    lexical: float | None = None
+    rerank: float | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Stretch:
+    """A passage in the making: consecutive chunks of one version; `best` is the hit that it stands for."""
+
+    best: Hit
+    rank: int
+    chunks: list[StoredChunk | VisibleChunk] = field(default_factory=list)
+
+    @property
+    def version_id(self) -> int:
+        return self.best.chunk.version_id
+
+    @property
+    def first(self) -> int:
+        return self.chunks[0].ordinal
+
+    @property
+    def last(self) -> int:
+        return self.chunks[-1].ordinal
+
+    @property
+    def start(self) -> int:
+        return self.chunks[0].start
+
+    @property
+    def end(self) -> int:
+        return max(chunk.end for chunk in self.chunks)
+
+
+def cut_hits(hits: Sequence[Hit], max_tokens: int) -> list[Hit]:
+    """The hits whose own text fits into the budget, from the best down; the first one always stays."""
+    kept: list[Hit] = []
+    used = 0
+    for hit in hits:
+        used += hit.chunk.tokens
+        if kept and used > max_tokens:
+            break
+        kept.append(hit)
+    return kept
+
+
+def list_stretches(hits: Sequence[Hit]) -> list[Stretch]:
+    """One stretch a hit: what a search answers with when it is told not to merge."""
+    return [Stretch(best=hit, rank=rank, chunks=[hit.chunk]) for rank, hit in enumerate(hits)]
+
+
+def merge_hits(hits: Sequence[Hit], max_tokens: int, neighbours: Neighbours) -> list[Stretch]:
+    """Stretches in the order of their best hit, at most `max_tokens` in all unless the first hit alone has more.
+
+    `hits` come best first, each chunk once, and are already cut to the budget.
+    """
+    stretches = join_touching(hits)
+    left = max_tokens - sum(hit.chunk.tokens for hit in hits)
+    if left > 0:
+        grow_stretches(stretches, left, neighbours)
+    return stretches
+
+
+def join_touching(hits: Sequence[Hit]) -> list[Stretch]:
+    """Pull a hit up into a better one's stretch when it touches it and is close in rank; keep the others apart."""
+    stretches: list[Stretch] = []
+    for rank, hit in enumerate(hits):
+        near = [s for s in stretches if s.version_id == hit.chunk.version_id and rank - s.rank <= CLOSE_RANKS]
+        after = next((s for s in near if s.last + 1 == hit.chunk.ordinal), None)
+        before = next((s for s in near if s.first - 1 == hit.chunk.ordinal), None)
+        if after and before:  # it closes the gap between two: the better one takes all
+            better, worse = sorted((after, before), key=lambda s: s.rank)
+            better.chunks = [*after.chunks, hit.chunk, *before.chunks]
+            stretches.remove(worse)
+        elif after:
+            after.chunks.append(hit.chunk)
+        elif before:
+            before.chunks.insert(0, hit.chunk)
+        else:
+            stretches.append(Stretch(best=hit, rank=rank, chunks=[hit.chunk]))
+    return stretches
+
+
+def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbours) -> None:
+    """Spend `left` tokens on chunks beside the stretches, in rounds: each round offers every stretch, best first, one
+    chunk after it and one before it. A chunk belongs to one stretch at most."""
+    taken = {(s.version_id, chunk.ordinal) for s in stretches for chunk in s.chunks}
+    cheapest = min(chunk.tokens for s in stretches for chunk in s.chunks)
+    shelves: dict[int, dict[int, StoredChunk]] = {}
+    growing = list(enumerate(stretches))
+    for _ in range(REACH):
+        still: list[tuple[int, Stretch]] = []
+        for place, stretch in growing:
+            if left <= 0:
+                return
+            if place not in shelves:
+                if left < cheapest // 2:
+                    return
+                found = neighbours(stretch.version_id, max(0, stretch.first - REACH), stretch.last + REACH)
+                shelves[place] = {chunk.ordinal: chunk for chunk in found}
+            spent = _grow_once(stretch, shelves[place], taken, left)
+            left -= spent
+            if spent:
+                still.append((place, stretch))
+        growing = still
+
+
+def _grow_once(stretch: Stretch, shelf: dict[int, StoredChunk], taken: set[tuple[int, int]], left: int) -> int:
+    """Take the chunk after and the chunk before, where they are free and fit; answers with the tokens spent."""
+    spent = 0
+    for ordinal in (stretch.last + 1, stretch.first - 1):
+        chunk, place = shelf.get(ordinal), (stretch.version_id, ordinal)
+        if chunk is None or place in taken or spent + chunk.tokens > left:
+            continue
+        taken.add(place)
+        spent += chunk.tokens
+        if ordinal > stretch.last:
+            stretch.chunks.append(chunk)
+        else:
+            stretch.chunks.insert(0, chunk)
+    return spent

@@ -1,0 +1,256 @@
+"""From a question to passages: embed it ‖ tokenise it, ask both indexes, fuse, drop what is not visible, merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, Protocol
+
+from kb.errors import Gone, InvalidInput, Unavailable
+from kb.ports import Encoder, EncoderSource, IndexFeed, TextSource
+from kb.types import Filter, Match, Vectors, VisibleChunk
+from retrieval.fuse import EVEN, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
+from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
+from retrieval.state import IndexState
+
+Mode = Literal["hybrid", "dense", "lexical"]
+STEPS = ("embed", "dense", "lexical", "fuse", "rerank", "merge", "total")
+FEWEST_CANDIDATES = 50  # of each leg: fusing needs more than the answer holds
+MOST_CANDIDATES = 10_000
+TOP_K_LIMIT = 100
+
+
+class IndexSource(Protocol):
+    """Where a search gets the state of a knowledge base's indexes."""
+
+    def get_state(self, kb_id: str) -> IndexState:
+        """Raises NotFound (`knowledge_base_not_found`), Unavailable (`index_unavailable`)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchRequest:
+    """`embedding_model` is the name that the knowledge base keeps; `max_tokens` counts that model's tokens."""
+
+    query: str
+    kb_id: str
+    embedding_model: str
+    top_k: int = 8
+    mode: Mode = "hybrid"
+    rerank: bool = False
+    merge: bool = True
+    max_tokens: int = 2048
+    only: Filter | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """Of a passage's best chunk, step by step; None where a step did not see it."""
+
+    dense: float | None
+    lexical: float | None
+    fused: float | None
+    rerank: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """`text` is exactly the characters `[start, end)` of the version's extracted text."""
+
+    text: str
+    score: float
+    scores: Scores
+    document_id: str
+    path: str
+    title: str | None
+    version: int
+    version_id: int
+    chunk_ids: Sequence[int]
+    page_start: int
+    page_end: int
+    start: int
+    end: int
+    heading: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult:
+    """Passages best first; `degraded` names the steps that were asked for and could not be had."""
+
+    passages: Sequence[Passage]
+    revision: int
+    degraded: Sequence[str]
+    timings_ms: dict[str, float]
+
+
+@dataclass(kw_only=True, slots=True)
+class _Walk:
+    """One search on its way: the state it answers from, the question as a vector, and what it noted."""
+
+    request: SearchRequest
+    state: IndexState
+    vector: Vectors | None = None
+    weights: Weights = EVEN
+    degraded: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    @contextmanager
+    def time_step(self, name: str) -> Iterator[None]:
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] += 1000 * (perf_counter() - began)
+
+
+class Searcher:
+    """Answers questions from the indexes. Thread-safe: each search is a walk of its own."""
+
+    def __init__(self, indexes: IndexSource, feed: IndexFeed, texts: TextSource, encoders: EncoderSource) -> None:
+        self._indexes = indexes
+        self._feed = feed
+        self._texts = texts
+        self._encoders = encoders
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """Raises InvalidInput (`bad_top_k`, `bad_max_tokens`), NotFound (`knowledge_base_not_found`), Unavailable
+        (`index_unavailable`; `embedding_unavailable` in mode dense)."""
+        _check_request(request)
+        walk = _Walk(request=request, state=self._indexes.get_state(request.kb_id))
+        with walk.time_step("total"):
+            self._embed_question(walk)
+            hits = self._find_hits(walk)
+            stretches = self._merge_hits(walk, hits)
+            passages = self._read_passages(walk, stretches)
+        return SearchResult(
+            passages=passages,
+            revision=walk.state.revision,
+            degraded=tuple(walk.degraded),
+            timings_ms={name: round(spent, 3) for name, spent in walk.timings.items()},
+        )
+
+    def _embed_question(self, walk: _Walk) -> None:
+        """In a hybrid search a model that cannot answer costs the dense leg, not the search."""
+        request = walk.request
+        if request.rerank:
+            walk.degraded.append("rerank")  # no reranker is wired in yet
+        if request.mode == "lexical":
+            return
+        try:
+            with walk.time_step("embed"):
+                encoder = self._encoders.get_encoder(request.embedding_model)
+                _check_space(encoder, walk.state)
+                walk.vector = encoder.embed_question(request.query)
+        except Unavailable:
+            if request.mode == "dense":
+                raise
+            walk.degraded.append("dense")
+            return
+        walk.weights = LEXICAL_FIRST if encoder.lexical_leads else EVEN
+
+    def _find_hits(self, walk: _Walk) -> list[Hit]:
+        """The `top_k` best hits that may be seen, asking both legs for more while the join leaves too few."""
+        wanted = max(FEWEST_CANDIDATES, 4 * walk.request.top_k)
+        visible: dict[int, VisibleChunk] = {}
+        asked: set[int] = set()
+        while True:
+            dense, lexical = self._ask_dense(walk, wanted), self._ask_lexical(walk, wanted)
+            with walk.time_step("fuse"):
+                fused = fuse_rankings(dense, lexical, walk.weights)
+                fresh = [match.chunk_id for match in fused if match.chunk_id not in asked]
+                visible |= self._list_visible(walk, fresh)
+                asked.update(fresh)
+            full = max(len(dense), len(lexical)) >= wanted
+            if len(visible) >= walk.request.top_k or not full or wanted >= MOST_CANDIDATES:
+                return _join_hits(fused, visible)[: walk.request.top_k]
+            wanted = min(2 * wanted, MOST_CANDIDATES)
+
+    def _ask_dense(self, walk: _Walk, wanted: int) -> list[Match]:
+        with walk.time_step("dense"):
+            return walk.state.dense.search(walk.vector, wanted) if walk.vector is not None else []
+
+    def _ask_lexical(self, walk: _Walk, wanted: int) -> list[Match]:
+        with walk.time_step("lexical"):
+            return walk.state.lexical.search(walk.request.query, wanted) if walk.request.mode != "dense" else []
+
+    def _list_visible(self, walk: _Walk, chunk_ids: Sequence[int]) -> dict[int, VisibleChunk]:
+        """What may be seen is said by SQL alone; an index that is wrong finds less, it never shows more."""
+        return self._feed.list_visible(walk.request.kb_id, walk.state.revision, chunk_ids, walk.request.only)
+
+    def _merge_hits(self, walk: _Walk, hits: Sequence[Hit]) -> list[Stretch]:
+        with walk.time_step("merge"):
+            kept = cut_hits(hits, walk.request.max_tokens)
+            if not walk.request.merge or not kept:
+                return list_stretches(kept)
+            space_id = walk.state.space_id
+            return merge_hits(
+                kept,
+                walk.request.max_tokens,
+                lambda version_id, first, last: self._feed.list_neighbours(version_id, space_id, first, last),
+            )
+
+    def _read_passages(self, walk: _Walk, stretches: Sequence[Stretch]) -> list[Passage]:
+        """Passages with their text; those whose document was purged a moment ago are left out."""
+        texts: dict[str, str | None] = {}
+        passages = []
+        with walk.time_step("merge"):
+            for stretch in stretches:
+                sha = stretch.best.chunk.text_sha
+                if sha not in texts:
+                    texts[sha] = self._read_text(sha)
+                text = texts[sha]
+                if text is not None:
+                    passages.append(_make_passage(stretch, text))
+        return passages
+
+    def _read_text(self, text_sha: str) -> str | None:
+        try:
+            return self._texts.read_text(text_sha)
+        except Gone:
+            return None
+
+
+def _check_request(request: SearchRequest) -> None:
+    if not 1 <= request.top_k <= TOP_K_LIMIT:
+        raise InvalidInput("bad_top_k", f"top_k is {request.top_k}, it must be between 1 and {TOP_K_LIMIT}")
+    if request.max_tokens < 1:
+        raise InvalidInput("bad_max_tokens", f"max_tokens is {request.max_tokens}, it must be at least 1")
+
+
+def _check_space(encoder: Encoder, state: IndexState) -> None:
+    """A question embedded by another model would be compared with noise."""
+    if encoder.dimension != state.dense.dimension:
+        raise Unavailable(
+            "embedding_unavailable",
+            f"{encoder.name} has dimension {encoder.dimension}, the index was made with {state.dense.dimension}",
+        )
+
+
+def _join_hits(fused: Sequence[FusedMatch], visible: dict[int, VisibleChunk]) -> list[Hit]:
+    return [
+        Hit(chunk=visible[match.chunk_id], score=match.score, dense=match.dense, lexical=match.lexical)
+        for match in fused
+        if match.chunk_id in visible
+    ]
+
+
+def _make_passage(stretch: Stretch, text: str) -> Passage:
+    hit, chunks = stretch.best, stretch.chunks
+    return Passage(
+        text=text[stretch.start : stretch.end],
+        score=hit.score,
+        scores=Scores(dense=hit.dense, lexical=hit.lexical, fused=hit.score, rerank=hit.rerank),
+        document_id=hit.chunk.document_id,
+        path=hit.chunk.path,
+        title=hit.chunk.title,
+        version=hit.chunk.version,
+        version_id=hit.chunk.version_id,
+        chunk_ids=tuple(chunk.id for chunk in chunks),
+        page_start=min(chunk.page_start for chunk in chunks),
+        page_end=max(chunk.page_end for chunk in chunks),
+        start=stretch.start,
+        end=stretch.end,
+        heading=hit.chunk.heading,
+    )

@@ -1,0 +1,271 @@
+"""The state of a knowledge base's indexes: one immutable object that searches answer from, and the shelf that keeps it.
+
+A state is dense and lexical at one revision. `IndexShelf.get_state` compares its revision with the head, and when rows
+have come or gone it builds the next state beside the old one and puts it in place by one assignment: searches under way
+keep theirs. One thread at a time builds for a knowledge base; the others wait for it, but not for ever: past their
+patience they answer from the state before, which is whole, only older.
+
+A first state starts from the newest sealed generation, or from nothing, and takes the rest from the rows in SQL. When a
+worker has sealed a newer generation, a thread of ours builds a state on it and swaps it in without anyone waiting.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import BinaryIO
+
+from kb.errors import KbError, NotFound, Unavailable
+from kb.ports import IndexFeed
+from kb.types import Head, IndexRow
+from retrieval.dense import DenseView, open_view, stack_vectors
+from retrieval.generations import find_space_folder, list_revisions, load_generation
+from retrieval.lexical import LexicalView, WorkingCopy
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexState:
+    """What one search answers from. `sealed` is the revision of the generation it stands on, -1 for none."""
+
+    kb_id: str
+    space_id: int
+    revision: int
+    sealed: int
+    dense: DenseView
+    lexical: LexicalView
+
+
+@dataclass(kw_only=True, slots=True)
+class _Place:
+    """A knowledge base's place on the shelf. `lock` guards building; `state` is read without it."""
+
+    lock: Lock = field(default_factory=Lock)
+    state: IndexState | None = None
+    copy: WorkingCopy | None = None
+    adopter: Thread | None = None
+    dropped: bool = False
+
+
+class IndexShelf:
+    """The index states of this process. Thread-safe."""
+
+    def __init__(self, feed: IndexFeed, directory: Path, *, patience_s: float = PATIENCE_S) -> None:
+        """`directory` holds the sealed generations and one private folder a process; folders of dead ones go now."""
+        self._feed = feed
+        self._directory = directory
+        self._patience_s = patience_s
+        self._places: dict[str, _Place] = {}
+        self._lock = Lock()
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_stale_folders(directory)
+        self._live, self._claim = _claim_folder(directory)
+
+    def get_state(self, kb_id: str) -> IndexState:
+        """The state at the head's revision, caught up if need be; an older one when that takes longer than patience.
+
+        Raises NotFound (`knowledge_base_not_found`), Unavailable (`index_unavailable`) when there is no state to
+        answer from.
+        """
+        head = self._feed.get_head(kb_id)
+        place = self._get_place(kb_id)
+        state = place.state
+        if state is None or not _covers(state, head):
+            state = self._catch_up(kb_id, place, head)
+        self._adopt_newer(kb_id, place, state)
+        return state
+
+    def drop(self, kb_id: str) -> None:
+        """Forget a deleted knowledge base and remove its index files."""
+        with self._lock:
+            place = self._places.pop(kb_id, None)
+        if place is not None:
+            with place.lock:
+                place.dropped, place.state = True, None
+                _close(place)
+        shutil.rmtree(self._directory / kb_id, ignore_errors=True)
+
+    def close(self) -> None:
+        """Wait for builders and remove the private folder."""
+        with self._lock:
+            places, self._places = list(self._places.values()), {}
+        for place in places:
+            if place.adopter is not None:
+                place.adopter.join()
+        self._claim.close()
+        shutil.rmtree(self._live, ignore_errors=True)
+
+    def adopt_generation(self, kb_id: str) -> bool:
+        """Build a state on the newest generation beside the one in use and swap it in; False when there is no newer.
+
+        Called by a thread of the shelf's own; a process that wants to wait for it calls it itself.
+        """
+        head, place = self._feed.get_head(kb_id), self._get_place(kb_id)
+        state, copy = self._build_state(kb_id, head)
+        with place.lock:
+            before = place.state
+            newer = before is None or state.space_id != before.space_id or state.sealed > before.sealed
+            if place.dropped or not newer:
+                copy.close()
+                return False
+            head = self._feed.get_head(kb_id)
+            if head.space_id == state.space_id:
+                state = self._advance(state, copy, head)
+            _close(place)
+            place.state, place.copy = state, copy
+        return True
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def _get_place(self, kb_id: str) -> _Place:
+        with self._lock:
+            return self._places.setdefault(kb_id, _Place())
+
+    def _catch_up(self, kb_id: str, place: _Place, head: Head) -> IndexState:
+        if not place.lock.acquire(timeout=self._patience_s):
+            return _stand_in(place.state, head, Unavailable("index_unavailable", "the index is being built; try again"))
+        try:
+            head = self._feed.get_head(kb_id)  # it may have moved while we waited
+            if place.dropped:
+                raise NotFound("knowledge_base_not_found", f"no knowledge base {kb_id!r}")
+            return self._renew(kb_id, place, head)
+        except Unavailable as error:
+            logger.warning("index.catch_up_failed", extra={"kb_id": kb_id, "code": error.code})
+            return _stand_in(place.state, head, error)
+        finally:
+            place.lock.release()
+
+    def _renew(self, kb_id: str, place: _Place, head: Head) -> IndexState:
+        """Put a state at `head` into the place; what fails on the way leaves the old one there."""
+        state, copy = place.state, place.copy
+        if state is not None and copy is not None and state.space_id == head.space_id:
+            place.state = self._advance(state, copy, head)
+            return place.state
+        state, copy = self._build_state(kb_id, head)
+        _close(place)
+        place.state, place.copy = state, copy
+        return state
+
+    def _build_state(self, kb_id: str, head: Head) -> tuple[IndexState, WorkingCopy]:
+        """A state at `head` from the newest generation, else from the rows, with a working copy of its own."""
+        generation = load_generation(self._directory, kb_id, head, self._feed.get_epoch())
+        folder = self._live / f"{head.space_id}-{secrets.token_hex(4)}"
+        copy = WorkingCopy(folder, generation.lexical if generation else None)
+        state = IndexState(
+            kb_id=kb_id,
+            space_id=head.space_id,
+            revision=generation.revision if generation else 0,
+            sealed=generation.revision if generation else -1,
+            dense=open_view(head.dimension, generation.dense if generation else None),
+            lexical=copy.open_view(),
+        )
+        if generation is not None:
+            return self._advance(state, copy, head), copy
+        rows = self._feed.iter_rows(head.space_id, head.revision, BATCH)
+        return _apply(state, copy, rows, (), head.revision), copy
+
+    def _advance(self, state: IndexState, copy: WorkingCopy, head: Head) -> IndexState:
+        """The state at `head`'s revision: what came and went since is applied to both indexes."""
+        if state.revision >= head.revision:
+            return state
+        changes = self._feed.list_changes(head.space_id, state.revision, head.revision)
+        rows = self._iter_rows(head.space_id, changes.added)
+        return _apply(state, copy, rows, changes.removed, head.revision)
+
+    def _iter_rows(self, space_id: int, chunk_ids: Sequence[int]) -> Iterator[list[IndexRow]]:
+        for start in range(0, len(chunk_ids), BATCH):
+            yield self._feed.get_rows(space_id, chunk_ids[start : start + BATCH])
+
+    def _adopt_newer(self, kb_id: str, place: _Place, state: IndexState) -> None:
+        """Start adopting when a newer generation lies there and nobody is at it."""
+        folder = find_space_folder(self._directory, kb_id, state.space_id)
+        newest = next(iter(list_revisions(folder)), -1)
+        if not state.sealed < newest <= state.revision:
+            return
+        with self._lock:
+            if place.adopter is not None and place.adopter.is_alive():
+                return
+            place.adopter = Thread(target=self._run_adopter, args=(kb_id,), name=f"adopt-{kb_id}", daemon=True)
+            place.adopter.start()
+
+    def _run_adopter(self, kb_id: str) -> None:
+        try:
+            self.adopt_generation(kb_id)
+        except KbError as error:
+            logger.warning("index.adopt_failed", extra={"kb_id": kb_id, "code": error.code})
+
+
+def _apply(
+    state: IndexState, copy: WorkingCopy, batches: Iterator[list[IndexRow]], removed: Sequence[int], revision: int
+) -> IndexState:
+    """Lexical first, since it can fail on a full disk; repeated after a failure it replaces what it wrote before."""
+    dense = [state.dense.apply((), stack_vectors([], state.dense.dimension), removed)]
+
+    def take_dense() -> Iterator[list[IndexRow]]:
+        for rows in batches:
+            vectors = stack_vectors([row.vector for row in rows], state.dense.dimension)
+            dense.append(dense.pop().apply([row.chunk_id for row in rows], vectors, ()))
+            yield rows
+
+    lexical = copy.apply(take_dense(), removed)
+    return IndexState(
+        kb_id=state.kb_id,
+        space_id=state.space_id,
+        revision=revision,
+        sealed=state.sealed,
+        dense=dense.pop(),
+        lexical=lexical,
+    )
+
+
+def _covers(state: IndexState, head: Head) -> bool:
+    return state.space_id == head.space_id and state.revision >= head.revision
+
+
+def _stand_in(state: IndexState | None, head: Head, reason: Unavailable) -> IndexState:
+    """The state before, when it is of the live space; else there is nothing to answer from."""
+    if state is None or state.space_id != head.space_id:
+        raise reason
+    return state
+
+
+def _close(place: _Place) -> None:
+    if place.copy is not None:
+        place.copy.close()
+        place.copy = None
+
+
+# -- private folders ----------------------------------------------------------------------------------------------
+
+
+def _claim_folder(directory: Path) -> tuple[Path, BinaryIO]:
+    """A folder for this process alone, with a lock in it that lives as long as the process does."""
+    name = f"{os.getpid()}-{secrets.token_hex(4)}"
+    unclaimed, folder = directory / f"new-{name}", directory / f"live-{name}"
+    unclaimed.mkdir()
+    claim = (unclaimed / "claim").open("wb")
+    fcntl.flock(claim, fcntl.LOCK_EX)
+    unclaimed.rename(folder)  # it gets the name that others look for only once it is locked
+    return folder, claim
+
+
+def remove_stale_folders(directory: Path) -> None:
+    """Remove private folders whose process is gone: those whose lock can be had."""
+    for folder in directory.glob("live-*"):
+        try:
+            with (folder / "claim").open("rb") as claim:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except (FileNotFoundError, BlockingIOError):
+            continue
