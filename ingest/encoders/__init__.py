@@ -1,0 +1,1 @@
+"""Embedding models. Only `sentence_transformer.py` may import torch and sentence-transformers."""
