@@ -1,0 +1,98 @@
+"""The tree that trafilatura leaves of a page, written out as text with the places of its headings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kb.text import clean_text
+from kb.types import Heading
+
+_BLOCKS = frozenset(
+    {"p", "head", "list", "item", "table", "row", "quote", "code", "div", "body", "ab", "lb", "fw", "main"}
+)
+_SPACES = re.compile(r"\s+")
+_LEVEL = re.compile(r"h([1-6])")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadedText:
+    text: str
+    headings: tuple[Heading, ...]
+
+
+@dataclass(slots=True)
+class _Block:
+    """One line of output, or several for code. `level` is that of a heading, 0 for anything else."""
+
+    words: list[str]
+    level: int = 0
+    verbatim: bool = False
+
+    def write(self) -> str:
+        text = clean_text("".join(self.words))
+        if self.verbatim:
+            return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
+        return _SPACES.sub(" ", text).strip(" |")
+
+
+def render_body(body: Any) -> HeadedText:
+    """A line for each paragraph, heading, list item and table row (cells joined by " | "); code as it stands.
+
+    Walks without recursion: the tree is a stranger's.
+    """
+    parts: list[str] = []
+    headings: list[Heading] = []
+    offset = 0
+    for block in _iter_blocks(body):
+        text = block.write()
+        if not text:
+            continue
+        if block.level:
+            headings.append(Heading(start=offset, end=offset + len(text), level=block.level, title=text))
+        parts.append(text)
+        offset += len(text) + 1
+    return HeadedText(text="\n".join(parts), headings=tuple(headings))
+
+
+def _iter_blocks(body: Any) -> Iterator[_Block]:
+    from lxml.etree import iterwalk
+
+    current = _Block(words=[])
+    code = 0
+    for event, element in iterwalk(body, events=("start", "end")):
+        tag = element.tag
+        if event == "start":
+            if tag == "code" and _is_block_code(element):
+                code += 1
+            if tag in _BLOCKS and not (code and tag == "lb") and (tag != "code" or _is_block_code(element)):
+                yield current
+                current = _open_block(element, tag, verbatim=code > 0)
+            elif tag == "lb":
+                current.words.append("\n")
+            current.words.append(element.text or "")
+            continue
+        if tag == "cell":
+            current.words.append(" | ")
+        elif tag in _BLOCKS and tag != "lb" and (tag != "code" or _is_block_code(element)):
+            yield current
+            code -= tag == "code"
+            current = _Block(words=[], verbatim=code > 0)
+        current.words.append(element.tail or "" if element is not body else "")
+    yield current
+
+
+def _is_block_code(element: Any) -> bool:
+    """Code of more than one line; a word in code font stays in its sentence."""
+    return "\n" in (element.text or "").strip() or element.find(".//lb") is not None
+
+
+def _open_block(element: Any, tag: str, *, verbatim: bool) -> _Block:
+    if tag == "head":
+        found = _LEVEL.fullmatch(element.get("rend") or "")
+        return _Block(words=[], level=int(found[1]) if found else 2)
+    if tag == "item":
+        return _Block(words=["- "])
+    return _Block(words=[], verbatim=verbatim)

@@ -1,0 +1,31 @@
+"""From a file to its text: one loader a media type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ingest.loaders.html import load_html
+from ingest.loaders.limits import LoadLimits
+from ingest.loaders.markdown import load_markdown
+from ingest.loaders.pdf import load_pdf
+from ingest.loaders.plain import load_plain
+from kb.errors import DocumentFailed
+from kb.media_type import HTML, MARKDOWN, PDF, PLAIN
+from kb.types import ParsedDocument
+
+Loader = Callable[[Path, LoadLimits], ParsedDocument]
+
+LOADERS: dict[str, Loader] = {PDF: load_pdf, HTML: load_html, MARKDOWN: load_markdown, PLAIN: load_plain}
+
+
+def load_document(path: Path, media_type: str, limits: LoadLimits) -> ParsedDocument:
+    """The text of the file, its pages and headings; every offset points into that text.
+
+    Raises DocumentFailed: `unsupported_type`, `no_text`, `not_text`, `text_too_large`, `too_many_pages`,
+    `pdf_malformed`, `pdf_encrypted`, `parse_limit`.
+    """
+    loader = LOADERS.get(media_type)
+    if loader is None:
+        raise DocumentFailed("unsupported_type", f"no loader reads {media_type}")
+    return loader(path, limits)

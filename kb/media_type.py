@@ -1,0 +1,154 @@
+"""What a file is, told by its content. The name decides only among kinds of text.
+
+PDF bytes, whatever a text-like name says              application/pdf
+a binary name (.pdf, .docx, .png) on other content     refused: type_mismatch
+other known binaries, XML, SVG, RTF                    refused: unsupported_type
+text                                                   Markdown by name, HTML by name or content, else plain
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import PurePosixPath
+
+from kb.errors import InvalidInput
+from kb.text import detect_wide_encoding
+
+PDF = "application/pdf"
+HTML = "text/html"
+MARKDOWN = "text/markdown"
+PLAIN = "text/plain"
+
+HEAD_BYTES = 8192  # how much of a file `sniff_media_type` wants to see
+
+_PDF_WITHIN = 1024
+_MARKDOWN_NAMES = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+_HTML_NAMES = frozenset({".html", ".htm", ".xhtml", ".shtml"})
+_TEXT_NAMES = frozenset({".txt", ".text", ".log", ".csv", ".tsv", ".rst", ".json", ".yaml", ".yml", ".ini", ".tex"})
+
+# Names that promise a binary: they must keep the promise. The value is what their bytes are expected to be.
+_BINARY_NAMES = {
+    **dict.fromkeys((".pdf",), "pdf"),
+    **dict.fromkeys((".docx", ".xlsx", ".pptx", ".epub", ".odt", ".ods", ".odp", ".zip", ".jar", ".apk"), "zip"),
+    **dict.fromkeys((".doc", ".xls", ".ppt", ".msg", ".msi"), "ole"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ico", ".heic"), "image"),
+    **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tar"), "archive"),
+    **dict.fromkeys((".exe", ".dll", ".so", ".dylib", ".bin", ".class", ".wasm", ".pyc"), "program"),
+    **dict.fromkeys((".mp3", ".mp4", ".wav", ".avi", ".mov", ".mkv", ".flac", ".ogg", ".webm", ".m4a"), "media"),
+    **dict.fromkeys((".sqlite", ".db", ".parquet", ".pkl", ".npy", ".ttf", ".otf", ".woff", ".woff2"), "data"),
+}
+
+# Where in the file, which bytes, what they mean.
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"\x89PNG\r\n\x1a\n", "image"),
+    (0, b"\xff\xd8\xff", "image"),
+    (0, b"GIF87a", "image"),
+    (0, b"GIF89a", "image"),
+    (0, b"II*\x00", "image"),
+    (0, b"MM\x00*", "image"),
+    (8, b"WEBP", "image"),
+    (0, b"\x00\x00\x01\x00", "image"),
+    (4, b"ftyp", "media"),
+    (0, b"\x1f\x8b\x08", "archive"),
+    (0, b"BZh9", "archive"),
+    (0, b"\xfd7zXZ\x00", "archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "archive"),
+    (0, b"Rar!\x1a\x07", "archive"),
+    (0, b"\x28\xb5\x2f\xfd", "archive"),
+    (257, b"ustar", "archive"),
+    (0, b"\x7fELF", "program"),
+    (0, b"\xca\xfe\xba\xbe", "program"),
+    (0, b"\xcf\xfa\xed\xfe", "program"),
+    (0, b"\xfe\xed\xfa\xcf", "program"),
+    (0, b"\x00asm", "program"),
+    (0, b"OggS\x00", "media"),
+    (0, b"fLaC\x00", "media"),
+    (0, b"\x1aE\xdf\xa3", "media"),
+    (8, b"WAVEfmt", "media"),
+    (8, b"AVI LIST", "media"),
+    (0, b"SQLite format 3\x00", "data"),
+    (0, b"\x93NUMPY", "data"),
+    (0, b"wOFF\x00", "data"),
+    (0, b"wOF2\x00", "data"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"{\\rtf", "RTF"),
+)
+# Magic so short that a text may begin with it: believed only when control bytes follow.
+_SHORT_MAGIC = ((b"MZ", "program"), (b"BM", "image"), (b"ID3", "media"), (b"PAR1", "data"))
+
+_CONTROL_BYTES = bytes(byte for byte in range(0x20) if byte not in b"\t\n\r\x0b\x0c\x1b")
+_MOST_CONTROLS = 0.10
+_HTML_START = re.compile(
+    r"(?:\s|<!--.*?-->|<\?xml[^>]*\?>)*<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
+)
+_XML_START = re.compile(
+    r"\s*(?:<\?xml[\s?]|<!doctype\s+svg|<svg[\s>])|\s*<!--.{0,4000}?-->\s*<svg[\s>]", re.IGNORECASE | re.DOTALL
+)
+
+
+def sniff_media_type(name: str, head: bytes) -> str:
+    """The media type of the file `name` whose first 8 KiB are `head`: PDF, HTML, MARKDOWN or PLAIN.
+
+    Raises InvalidInput: `type_mismatch` when a binary extension disagrees with the content, `unsupported_type` for
+    content that no loader reads.
+    """
+    suffix = PurePosixPath(name.replace("\\", "/").rstrip(". ")).suffix.lower()
+    found = _find_kind(head)
+    promised = _BINARY_NAMES.get(suffix)
+    if promised is not None and promised != found and not _may_hide(promised, found):
+        raise InvalidInput("type_mismatch", f"the name ends in {suffix} but the content is {found or 'text'}")
+    if found == "pdf":
+        return PDF
+    if found is not None and not (found == "binary" and suffix in _TEXT_NAMES | _MARKDOWN_NAMES | _HTML_NAMES):
+        raise InvalidInput("unsupported_type", f"files of this kind cannot be read: {found}")
+    return _choose_text_type(suffix, head)
+
+
+def _may_hide(promised: str, found: str | None) -> bool:
+    """Whether unrecognised binary content may be what a name promises: many kinds have no magic we list."""
+    return found == "binary" and promised in {"program", "media", "data", "image", "archive"}
+
+
+def _find_kind(head: bytes) -> str | None:
+    """ "pdf", the kind of another binary, "binary" for one without a name, None for text."""
+    for offset, magic, kind in _MAGIC:
+        if head.startswith(magic, offset):
+            return kind
+    if b"%PDF-" in head[:_PDF_WITHIN]:
+        return "pdf" if _starts_pdf(head) else None
+    if detect_wide_encoding(head) is not None or not head:
+        return None
+    controls = len(head) - len(head.translate(None, _CONTROL_BYTES))
+    for magic, kind in _SHORT_MAGIC:
+        if controls and head.startswith(magic):
+            return kind
+    return "binary" if controls > _MOST_CONTROLS * len(head) else None
+
+
+def _starts_pdf(head: bytes) -> bool:
+    """A PDF may have junk before its mark, but a page of HTML or a note that mentions `%PDF-` is no PDF."""
+    before, _, after = head.partition(b"%PDF-")
+    if not re.match(rb"[12]\.\d", after):
+        return False
+    return not before.strip() or not _HTML_START.match(_read_head(before + b" "))
+
+
+def _choose_text_type(suffix: str, head: bytes) -> str:
+    if suffix in _MARKDOWN_NAMES:
+        return MARKDOWN
+    start = _read_head(head)
+    if _HTML_START.match(start) or suffix in _HTML_NAMES:
+        return HTML
+    if suffix in {".svg", ".xml"} or _XML_START.match(start):
+        raise InvalidInput("unsupported_type", "files of this kind cannot be read: XML")
+    return PLAIN
+
+
+def _read_head(head: bytes) -> str:
+    """Enough of the text to see how it begins; every encoding but the wide ones keeps ASCII as it is."""
+    head = head.removeprefix(codecs.BOM_UTF8)
+    return head.decode(detect_wide_encoding(head) or "latin-1", errors="replace").lstrip("\ufeff")
