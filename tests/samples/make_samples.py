@@ -2,9 +2,9 @@
 
     python tests/samples/make_samples.py
 
-Needs on the machine: Chromium (prints HTML to PDF), the TrueType fonts Liberation and WenQuanYi Micro Hei (of
-the PostScript-flavoured Noto CJK Chromium makes one Type 3 font a handful of glyphs), `pdftoppm` (poppler-utils); and in the Python
-that runs it: pypdf, Pillow and numpy. The Markdown and HTML files and the UTF-8 text are written by hand where they lie.
+Needs on the machine: Chromium (prints HTML to PDF), `pdftoppm` (poppler-utils) and the TrueType fonts Liberation and
+WenQuanYi Micro Hei: of the PostScript-flavoured Noto CJK Chromium makes a Type 3 font for every few glyphs. Needs in
+the Python that runs it: pypdf, Pillow and numpy. The other files are written by hand where they lie.
 """
 
 from __future__ import annotations
