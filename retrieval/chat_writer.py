@@ -1,0 +1,72 @@
+"""The writer that asks the chat model: write the prompt within the budget → stream → cite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from kb.errors import Unavailable
+from retrieval.answer import Draft, WritingTask
+from retrieval.chat import ChatModel, ChatOptions
+from retrieval.citations import resolve_citations, strip_markers
+from retrieval.prompt import MISSING, Budget, Prompt, write_prompt
+from retrieval.search import Passage
+
+MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
+
+
+class ChatWriter:
+    """An AnswerWriter over a chat model."""
+
+    def __init__(self, model: ChatModel, most_characters: int = MOST_CHARACTERS) -> None:
+        self._model = model
+        self._most_characters = most_characters
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    async def choose_passages(self, task: WritingTask) -> Sequence[Passage]:
+        return (await self._write_prompt(task)).passages
+
+    async def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
+        prompt = await self._write_prompt(task)
+        most = _bound_answer(task, await self._model.find_window())
+        options = ChatOptions(max_tokens=most, temperature=task.temperature)
+        pieces: list[str] = []
+        left, usage = self._most_characters, None
+        async with aclosing(self._model.stream(prompt.messages, options)) as stream:
+            async for piece in stream:
+                usage = piece.usage or usage
+                text = piece.text[:left]
+                if text:
+                    pieces.append(text)
+                    left -= len(text)
+                    yield text
+                if left == 0:
+                    break
+        cited = resolve_citations("".join(pieces), prompt.passages, task.question)
+        if not cited.text:
+            raise Unavailable("llm_error", f"the chat model {self.name} ended its answer without any text")
+        yield Draft(
+            text=cited.text,
+            refused=_tells_missing(cited.text, task),
+            citations=cited.citations,
+            dropped=cited.dropped,
+            usage=usage,
+        )
+
+    async def _write_prompt(self, task: WritingTask) -> Prompt:
+        window = await self._model.find_window()
+        budget = Budget(passages=task.max_context_tokens, answer=_bound_answer(task, window), window=window)
+        return write_prompt(task.question, task.passages, task.history, task.language, budget)
+
+
+def _bound_answer(task: WritingTask, window: int | None) -> int:
+    """Tokens left for the answer: never more than a third of the window, or there is none for what it is about."""
+    return task.max_tokens if window is None else max(1, min(task.max_tokens, window // 3))
+
+
+def _tells_missing(text: str, task: WritingTask) -> bool:
+    """Whether the model used the sentence that it was told to use when the passages do not hold the answer."""
+    return strip_markers(text).strip(" \n。.") == MISSING[task.language].strip("。.")

@@ -1,0 +1,162 @@
+"""Citations: from the `[n]` in an answer to verbatim quotes with their place in the document.
+
+A marker that names no passage is removed and counted. What is left is renumbered in order of appearance. The quote of a
+citation is the sentence of its passage that best supports the sentences that cite it; it is always cut out of the
+passage, never out of the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from retrieval.search import Passage
+from retrieval.sentences import Span, cut_sentences
+from retrieval.support import Sentence, list_sentences, score_sentences
+
+NUMBERS = r"\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*"
+MARKER = re.compile(rf"(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)  # `row[1]` in code is no citation
+LONGEST_QUOTE = 400  # characters: supporting sentences that lie closer together than this are quoted as one stretch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Citation:
+    """`quote` is the characters `[start, end)` of that version's extracted text; the pages are those of the passage."""
+
+    number: int
+    document_id: str
+    path: str
+    title: str | None
+    version: int
+    version_id: int
+    page_start: int
+    page_end: int
+    start: int
+    end: int
+    quote: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CitedText:
+    """An answer whose every `[n]` has its citation. `dropped` counts the numbers that named no passage."""
+
+    text: str
+    citations: Sequence[Citation]
+    dropped: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Marker:
+    """`[start, end)` of the answer, with the gap before it; `places` are the passages it names, from 0, each once."""
+
+    start: int
+    end: int
+    gap: str
+    places: Sequence[int]
+    dropped: int
+
+
+def resolve_citations(answer: str, passages: Sequence[Passage], question: str = "") -> CitedText:
+    """Check, renumber and quote. `passages[0]` is what the model knows as `[1]`.
+
+    `question` decides the quote where a sentence that cites shares no term with the passage: an answer in another
+    language than its source.
+    """
+    markers = list(_iter_markers(answer, len(passages)))
+    order = list(dict.fromkeys(place for marker in markers for place in marker.places))
+    numbers = {place: number for number, place in enumerate(order, start=1)}
+    claims = _list_claims(answer, markers)
+    citations = [
+        cite_span(numbers[place], passages[place], _choose_span(claims[place], passages[place], question))
+        for place in order
+    ]
+    text = _rewrite(answer, markers, numbers)
+    return CitedText(text=text, citations=citations, dropped=sum(marker.dropped for marker in markers))
+
+
+def strip_markers(answer: str) -> str:
+    """The answer without any `[n]`."""
+    return _rewrite(answer, list(_iter_markers(answer, 0)), {})
+
+
+def cite_span(number: int, passage: Passage, span: Span) -> Citation:
+    """The citation of `passage.text[span.start:span.end]`."""
+    return Citation(
+        number=number,
+        document_id=passage.document_id,
+        path=passage.path,
+        title=passage.title,
+        version=passage.version,
+        version_id=passage.version_id,
+        page_start=passage.page_start,
+        page_end=passage.page_end,
+        start=passage.start + span.start,
+        end=passage.start + span.end,
+        quote=passage.text[span.start : span.end],
+    )
+
+
+def _iter_markers(answer: str, count: int) -> Iterator[_Marker]:
+    code = [match.span() for match in CODE.finditer(answer)]
+    for match in MARKER.finditer(answer):
+        if any(start <= match.start("numbers") < end for start, end in code):
+            continue
+        named = [int(number) for number in re.findall(r"\d+", match["numbers"])]
+        places = [number - 1 for number in dict.fromkeys(named) if 1 <= number <= count]
+        dropped = sum(not 1 <= number <= count for number in named)
+        yield _Marker(start=match.start(), end=match.end(), gap=match["gap"], places=places, dropped=dropped)
+
+
+def _list_claims(answer: str, markers: Sequence[_Marker]) -> dict[int, list[str]]:
+    """For each passage the sentences that cite it, without their markers. A marker speaks for the sentence before it,
+    whether it stands before or behind the full stop."""
+    bounds = [0, *(edge for marker in markers for edge in (marker.start, marker.end)), len(answer)]
+    pieces = [answer[start:end] for start, end in list(pairwise(bounds))[::2]]
+    plain = "".join(pieces)
+    sentences = cut_sentences(plain)
+    claims: dict[int, list[str]] = {}
+    position = 0
+    for marker, piece in zip(markers, pieces, strict=False):
+        position += len(piece)
+        before = [span for span in sentences if span.start < position]
+        span = before[-1] if before else Span(start=0, end=sentences[0].end if sentences else 0)
+        for place in marker.places:
+            claims.setdefault(place, []).append(plain[span.start : span.end])
+    return claims
+
+
+def _choose_span(claims: Sequence[str], passage: Passage, question: str) -> Span:
+    """The best sentence for the first claim, stretched over those of the other claims while the quote stays short."""
+    sentences = list_sentences([passage])
+    if not sentences:
+        return Span(start=0, end=len(passage.text))
+    best = [found for claim in claims if (found := _find_best(claim, sentences))]
+    if not best:
+        best = [_find_best(question, sentences) or sentences[0]]
+    start, end = best[0].start, best[0].end
+    for sentence in best[1:]:
+        wider = (min(start, sentence.start), max(end, sentence.end))
+        if wider[1] - wider[0] <= LONGEST_QUOTE:
+            start, end = wider
+    return Span(start=start, end=end)
+
+
+def _find_best(claim: str, sentences: Sequence[Sentence]) -> Sentence | None:
+    scores = score_sentences(claim, sentences)
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return sentences[best] if scores[best] > 0 else None
+
+
+def _rewrite(answer: str, markers: Sequence[_Marker], numbers: dict[int, int]) -> str:
+    """The answer with each marker in our form and number, or without it and the gap before it."""
+    pieces: list[str] = []
+    at = 0
+    for marker in markers:
+        pieces.append(answer[at : marker.start])
+        if marker.places:
+            pieces.append(marker.gap + "".join(f"[{numbers[place]}]" for place in marker.places))
+        at = marker.end
+    return "".join([*pieces, answer[at:]]).strip()

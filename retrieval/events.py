@@ -1,0 +1,128 @@
+"""Server-sent events as chat servers send them: bytes in any cut, JSON objects out. Knows no transport.
+
+Bears CR, LF and CRLF, comments, data in several lines, UTF-8 cut in the middle of a character, and a last event without
+the blank line behind it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kb.errors import Unavailable
+
+DONE = "[DONE]"  # the data of the event that ends a stream; not every server sends it
+LONGEST_EVENT = 1_000_000  # characters: no chat server sends such a line, a broken one may send nothing else
+SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,40}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatPiece:
+    """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended."""
+
+    text: str = ""
+    usage: Usage | None = None
+    finished: bool = False
+
+
+class EventReader:
+    """Turns the bytes of one response into the data of its events.
+
+    With `plain` the response is no event stream: its whole body is the data of one event.
+    """
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+        self._data: list[str] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes, *, last: bool = False) -> Iterator[str]:
+        """The data of every event that is complete; with `last` also of one that lacks its blank line.
+
+        Raises Unavailable (`llm_error`) when an event grows beyond all measure.
+        """
+        text = self._rest + self._decoder.decode(chunk, last)
+        if self._plain:
+            self._rest = "" if last else text
+            if last and text:
+                yield text
+        else:
+            yield from self._take_lines(text, last=last)
+        if self._size + len(self._rest) > LONGEST_EVENT:
+            raise Unavailable("llm_error", f"the chat server sent an event of more than {LONGEST_EVENT} characters")
+
+    def _take_lines(self, text: str, *, last: bool) -> Iterator[str]:
+        held = "\r" if text.endswith("\r") and not last else ""  # it may be half a CRLF
+        lines = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._rest = lines.pop() + held
+        if last:
+            lines += [self._rest, ""]
+        for line in lines:
+            yield from self._take_line(line)
+
+    def _take_line(self, line: str) -> Iterator[str]:
+        if line.startswith("data:"):
+            self._data.append(line[5:].removeprefix(" "))
+            self._size += len(line)
+        elif not line and self._data:
+            yield "\n".join(self._data)
+            self._data.clear()
+            self._size = 0
+
+
+def read_piece(data: str) -> ChatPiece:
+    """One event of a chat stream, or the whole body of an answer that was not streamed.
+
+    Raises Unavailable (`llm_error`) for an error in place of an answer and for anything that is not JSON.
+    """
+    try:
+        body = json.loads(data)
+    except ValueError:
+        raise Unavailable("llm_error", "the chat server sent an event that is not JSON") from None
+    if not isinstance(body, dict):
+        raise Unavailable("llm_error", "the chat server sent an event that is not an object")
+    if body.get("error") or ("detail" in body and "choices" not in body):
+        raise Unavailable("llm_error", f"the chat server reports an error{name_error(body)}")
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    return ChatPiece(
+        text=_read_text(choice), usage=_read_usage(body.get("usage")), finished=bool(choice.get("finish_reason"))
+    )
+
+
+def name_error(body: Mapping[str, Any]) -> str:
+    """The error's type and code where they are plain names: its message may repeat the prompt and is never told on."""
+    error = body.get("error")
+    fields = error if isinstance(error, dict) else body
+    names = [fields.get(key) for key in ("type", "code", "param")]
+    safe = dict.fromkeys(name for name in names if isinstance(name, str) and SAFE_NAME.fullmatch(name))
+    return f" ({', '.join(safe)})" if safe else ""
+
+
+def _read_text(choice: Mapping[str, Any]) -> str:
+    for key in ("delta", "message"):
+        part = choice.get(key)
+        if isinstance(part, dict) and isinstance(part.get("content"), str):
+            return str(part["content"])
+    return ""
+
+
+def _read_usage(usage: object) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")]
+    if not all(isinstance(count, int) for count in counts):
+        return None
+    return Usage(prompt_tokens=int(counts[0] or 0), completion_tokens=int(counts[1] or 0))

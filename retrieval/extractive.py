@@ -1,0 +1,99 @@
+"""The answer without a chat model: the sentences of the passages that best fit the question, quoted word for word."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from retrieval.answer import NOTHING_FOUND, Draft, WritingTask
+from retrieval.citations import cite_span
+from retrieval.question import AnswerKind, Language, find_kind, holds_kind
+from retrieval.search import Passage
+from retrieval.sentences import Span
+from retrieval.support import Sentence, list_sentences, score_sentences
+
+MOST_SENTENCES = 3
+WORTH_QUOTING = 0.45  # of the best sentence's score
+KIND_BONUS = 1.35  # a sentence with a number in it, where a number is asked for
+CARRIED = 0.35  # of the sentence before: "It was built in 1907." says what "it" is one sentence earlier
+RANK_DECAY = 0.08  # each passage further down costs its sentences this share
+HEADLINES: dict[Language, str] = {
+    "zh": "以下是资料原文（未配置对话模型）：",
+    "en": "Quoted from your documents (no chat model configured):",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quote:
+    """`text` is `passages[place].text[start:end]`."""
+
+    place: int
+    start: int
+    end: int
+    text: str
+
+
+class ExtractiveWriter:
+    """An AnswerWriter without a model: quotes, and says so."""
+
+    name = "extractive"
+
+    async def choose_passages(self, task: WritingTask) -> Sequence[Passage]:
+        return task.passages
+
+    async def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
+        quotes = choose_quotes(task.question, task.passages)
+        if not quotes:
+            yield NOTHING_FOUND[task.language]
+            yield Draft(text=NOTHING_FOUND[task.language], refused=True)
+            return
+        text = write_quotes(quotes, task.language)
+        for line in text.splitlines(keepends=True):
+            yield line
+        citations = [
+            cite_span(number, task.passages[quote.place], Span(start=quote.start, end=quote.end))
+            for number, quote in enumerate(quotes, start=1)
+        ]
+        yield Draft(text=text, citations=citations)
+
+
+def choose_quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
+    """Up to three sentences in reading order; none when no sentence shares a content term with the question."""
+    sentences = list_sentences(passages)
+    scores = _rate_sentences(question, sentences)
+    best = max(scores, default=0.0)
+    if best <= 0:
+        return []
+    ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))
+    chosen: list[int] = []
+    seen: set[str] = set()
+    for i in ranked:
+        if scores[i] < WORTH_QUOTING * best or len(chosen) == MOST_SENTENCES:
+            break
+        if sentences[i].text not in seen:  # two documents that say the same word for word are quoted once
+            seen.add(sentences[i].text)
+            chosen.append(i)
+    return [_make_quote(sentences[i]) for i in sorted(chosen)]
+
+
+def _rate_sentences(question: str, sentences: Sequence[Sentence]) -> list[float]:
+    own = score_sentences(question, sentences)
+    kind = find_kind(question)
+    rated = []
+    for i, sentence in enumerate(sentences):
+        follows = i > 0 and sentences[i - 1].place == sentence.place
+        score = own[i] + (CARRIED * own[i - 1] if follows else 0.0)
+        if kind is not AnswerKind.OTHER and holds_kind(sentence.text, kind):
+            score *= KIND_BONUS
+        rated.append(score / (1 + RANK_DECAY * sentence.place))
+    return rated
+
+
+def _make_quote(sentence: Sentence) -> Quote:
+    return Quote(place=sentence.place, start=sentence.start, end=sentence.end, text=sentence.text)
+
+
+def write_quotes(quotes: Sequence[Quote], language: Language) -> str:
+    """The answer's text: a line that says that it quotes, then one line a quote, numbered from 1."""
+    lines = [f"{quote.text} [{number}]" for number, quote in enumerate(quotes, start=1)]
+    return "\n".join([HEADLINES[language], "", *lines])

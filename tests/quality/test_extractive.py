@@ -1,0 +1,61 @@
+"""Does the extractive answerer quote a sentence that holds the answer? On real question sets, gold passage first of five."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+from fakes.passages import make_passage
+
+from retrieval.extractive import choose_quotes
+
+DATA = Path(os.environ.get("KB_EVAL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "qa"
+SAMPLE = 200
+SPACE = re.compile(r"\s+")
+
+pytestmark = [
+    pytest.mark.evaluation,
+    pytest.mark.skipif(not DATA.is_dir(), reason="evaluation data not found (KB_EVAL_DATA)"),
+]
+
+
+def read_lines(name: str) -> list[dict]:
+    with gzip.open(DATA / name, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def squeeze(text: str) -> str:
+    return SPACE.sub("", text).lower()
+
+
+def measure_share(name: str, others: int) -> float:
+    """Share of questions whose quotes hold an answer string; `others` passages of other questions follow the gold one."""
+    texts = {doc["doc_id"]: doc["text"] for doc in read_lines(f"{name}.corpus.jsonl.gz")}
+    questions = [q for q in read_lines(f"{name}.queries.jsonl.gz") if q["answerable"] and q.get("scope") != "doc"]
+    golds = {(q["doc_id"], q["gold_start"], q["gold_end"]) for q in questions}
+    dice = random.Random(7)
+    held = 0
+    sample = dice.sample(questions, SAMPLE)
+    for question in sample:
+        gold = (question["doc_id"], question["gold_start"], question["gold_end"])
+        spans = [gold, *dice.sample(sorted(golds - {gold}), others)]
+        passages = [make_passage(texts[doc][start:end], document_id=doc) for doc, start, end in spans]
+        quoted = squeeze(" ".join(quote.text for quote in choose_quotes(question["question"], passages)))
+        held += any(squeeze(answer) in quoted for answer in question["answers"])
+    return held / len(sample)
+
+
+# Measured floors, a few hundredths below what the sample gives (docs/answers.md has the figures).
+@pytest.mark.parametrize(
+    ("name", "others", "floor"),
+    [("cmrc_zh", 0, 0.5), ("cmrc_zh", 4, 0.5), ("squad_en", 4, 0.5), ("xquad_en", 4, 0.5), ("xquad_zh", 4, 0.5), ("nq_en", 4, 0.3)],
+)
+def test_quotes_hold_the_answer(name: str, others: int, floor: float) -> None:
+    share = measure_share(name, others)
+    print(f"{name} with {others} other passages: {share:.3f}")
+    assert share >= floor
