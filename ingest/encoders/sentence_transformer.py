@@ -1,0 +1,171 @@
+"""A bge model, or any other that sentence-transformers can load, from a folder on this machine.
+
+The only door to torch and sentence-transformers. Both are imported at the first load: they cost seconds and half a
+gigabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ingest.encoders.model_folder import check_model_folder, choose_instruction, fingerprint_folder, say_unavailable
+from kb.types import Vectors
+
+SLICE = 1 << 15  # characters tokenised in one go when counting
+FALLBACK_LENGTH = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSettings:
+    """How a model is run. `auto` takes the GPU if there is one, and bf16 where the processor computes in it."""
+
+    device: str = "auto"
+    dtype: str = "auto"  # or float32, bfloat16, float16
+    batch_tokens: int = 2048  # padding included; small batches win on a CPU
+
+
+def load_sentence_transformer(name: str, folder: Path, settings: EncoderSettings) -> SentenceTransformerEncoder:
+    """The model in `folder`, called `name`.
+
+    Raises Unavailable (`embedding_unavailable`): at once when the folder will not do.
+    """
+    check_model_folder(name, folder)
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise say_unavailable(name, "needs `pip install 'kb-server[bge]'`") from error
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = choose_dtype(device) if settings.dtype == "auto" else settings.dtype
+    try:
+        model = SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
+        model = model.to(getattr(torch, dtype)).eval()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise say_unavailable(name, f"{folder} cannot be loaded ({type(error).__name__})") from error
+    return SentenceTransformerEncoder(model=model, name=name, folder=folder, batch_tokens=settings.batch_tokens)
+
+
+def choose_dtype(device: str) -> str:
+    """bfloat16 where the hardware computes in it; a CPU that only emulates it is slower than float32."""
+    import torch
+
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")) else "float32"
+
+
+class SentenceTransformerEncoder:
+    """`kb.ports.Encoder`. Thread-safe: the tokenizer, which is not, is used under a lock; the model is only read."""
+
+    lexical_leads = False
+
+    def __init__(self, *, model: Any, name: str, folder: Path, batch_tokens: int) -> None:  # noqa: ANN401  untyped there
+        self.name = name
+        self._model = model
+        self._tokenizer = model.tokenizer
+        self._lock = Lock()
+        self._batch_tokens = batch_tokens
+        self._instruction = choose_instruction(name, folder)
+        self._length = int(min(model.max_seq_length or FALLBACK_LENGTH, self._tokenizer.model_max_length))
+        self.dimension = int(model.get_embedding_dimension())
+        self.max_tokens = self._length - int(self._tokenizer.num_special_tokens_to_add())
+        self.fingerprint = fingerprint_folder(folder, self._instruction)
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension). Longer texts than `max_tokens` are cut off there."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        if texts:
+            tokens = self._tokenise(texts)
+            lengths = [len(ids) for ids in tokens["input_ids"]]
+            for batch in batch_by_length(lengths, self._batch_tokens):
+                vectors[batch] = self._run_model({key: [rows[at] for at in batch] for key, rows in tokens.items()})
+        return vectors
+
+    def embed_question(self, question: str) -> Vectors:
+        return self.embed_texts([self._instruction + question])
+
+    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+        """Tokenises `text` once, in slices that depend on the text alone, so that spans add up however it is cut."""
+        edges = slice_text(text)
+        parts = [replace_surrogates(text[first:last]) for first, last in pairwise(edges)]
+        places = np.asarray(cuts, dtype=np.int64)
+        counts = np.zeros(max(0, len(places) - 1), dtype=np.int64)
+        if not parts or not len(counts):
+            return [0.0] * len(counts)
+        with self._lock:
+            found = self._tokenizer(
+                parts, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+            )["offset_mapping"]
+        for edge, offsets in zip(edges, found, strict=False):
+            starts = np.fromiter((start for start, _ in offsets), dtype=np.int64, count=len(offsets)) + edge
+            spans = np.searchsorted(places, starts, side="right") - 1
+            counts += np.bincount(np.clip(spans, 0, len(counts) - 1), minlength=len(counts))
+        return counts.astype(float).tolist()
+
+    def _tokenise(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        whole = [replace_surrogates(text).strip() for text in texts]
+        with self._lock:
+            tokens = self._tokenizer(whole, truncation=True, max_length=self._length, padding=False)
+        return {key: tokens[key] for key in self._tokenizer.model_input_names if key in tokens}
+
+    def _run_model(self, rows: dict[str, list[list[int]]]) -> Vectors:
+        import torch
+
+        filling = {"input_ids": self._tokenizer.pad_token_id or 0}
+        features = {
+            key: torch.tensor(pad_rows(ids, filling.get(key, 0)), device=self._model.device)
+            for key, ids in rows.items()
+        }
+        try:
+            with torch.inference_mode():
+                found = self._model(features)["sentence_embedding"].float().cpu().numpy()
+        except RuntimeError as error:  # out of memory, a lost device
+            raise say_unavailable(self.name, f"the model failed ({type(error).__name__})") from error
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or (norms == 0).any():
+            raise say_unavailable(self.name, "the model gave vectors that are no numbers or zero")
+        unit: Vectors = (found / norms).astype(np.float32)
+        return unit
+
+
+def pad_rows(rows: Sequence[list[int]], value: int) -> list[list[int]]:
+    longest = max(len(row) for row in rows)
+    return [row + [value] * (longest - len(row)) for row in rows]
+
+
+def batch_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indexes in batches of like length, longest first, each within `budget` tokens with its padding, or alone."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def slice_text(text: str) -> list[int]:
+    """Offsets 0 … len(text) about SLICE apart, before white space where there is some near."""
+    edges = [0]
+    while len(text) - edges[-1] > SLICE:
+        goal = edges[-1] + SLICE
+        edge = max(text.rfind("\n", goal - SLICE // 2, goal), text.rfind(" ", goal - SLICE // 2, goal))
+        edges.append(edge if edge > 0 else goal)
+    return [*edges, len(text)] if text else edges
+
+
+def replace_surrogates(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer takes, as question marks: the same length."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
