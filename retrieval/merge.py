@@ -16,6 +16,7 @@ from kb.types import StoredChunk, VisibleChunk
 CLOSE_RANKS = (
     4  # a touching hit is pulled up to a better one only from this near: further down it would push others out
 )
+NEARLY = 2  # ordinals apart: hits that nearly touch have one chunk between them
 REACH = 8  # chunks on each side of a passage that are looked at for growing
 
 Neighbours = Callable[[int, int, int], Sequence[StoredChunk]]  # version id, first ordinal, last ordinal
@@ -39,6 +40,7 @@ class Stretch:
     best: Hit
     rank: int
     chunks: list[StoredChunk | VisibleChunk] = field(default_factory=list)
+    core: tuple[int, int] = (0, 0)  # first and last ordinal before it grew
 
     @property
     def version_id(self) -> int:
@@ -75,7 +77,10 @@ def cut_hits(hits: Sequence[Hit], max_tokens: int) -> list[Hit]:
 
 def list_stretches(hits: Sequence[Hit]) -> list[Stretch]:
     """One stretch a hit: what a search answers with when it is told not to merge."""
-    return [Stretch(best=hit, rank=rank, chunks=[hit.chunk]) for rank, hit in enumerate(hits)]
+    return [
+        Stretch(best=hit, rank=rank, chunks=[hit.chunk], core=(hit.chunk.ordinal, hit.chunk.ordinal))
+        for rank, hit in enumerate(hits)
+    ]
 
 
 def merge_hits(hits: Sequence[Hit], max_tokens: int, neighbours: Neighbours) -> list[Stretch]:
@@ -83,31 +88,38 @@ def merge_hits(hits: Sequence[Hit], max_tokens: int, neighbours: Neighbours) -> 
 
     `hits` come best first, each chunk once, and are already cut to the budget.
     """
-    stretches = join_touching(hits)
+    stretches = join_touching(list_stretches(hits))
     left = max_tokens - sum(hit.chunk.tokens for hit in hits)
-    if left > 0:
-        grow_stretches(stretches, left, neighbours)
-    return stretches
+    if left <= 0:
+        return stretches
+    grow_stretches(stretches, left, neighbours)
+    return join_touching(stretches)  # those that had a chunk missing between them and now have it
 
 
-def join_touching(hits: Sequence[Hit]) -> list[Stretch]:
-    """Pull a hit up into a better one's stretch when it touches it and is close in rank; keep the others apart."""
-    stretches: list[Stretch] = []
-    for rank, hit in enumerate(hits):
-        near = [s for s in stretches if s.version_id == hit.chunk.version_id and rank - s.rank <= CLOSE_RANKS]
-        after = next((s for s in near if s.last + 1 == hit.chunk.ordinal), None)
-        before = next((s for s in near if s.first - 1 == hit.chunk.ordinal), None)
-        if after and before:  # it closes the gap between two: the better one takes all
-            better, worse = sorted((after, before), key=lambda s: s.rank)
-            better.chunks = [*after.chunks, hit.chunk, *before.chunks]
-            stretches.remove(worse)
-        elif after:
-            after.chunks.append(hit.chunk)
-        elif before:
-            before.chunks.insert(0, hit.chunk)
-        else:
-            stretches.append(Stretch(best=hit, rank=rank, chunks=[hit.chunk]))
-    return stretches
+def join_touching(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Pull a stretch up into a better one when it touches it and is close in rank; keep the others apart.
+
+    Stretches that touch only because both grew stay apart: at most one chunk may have been missing between them.
+    """
+    joined: list[Stretch] = []
+    for stretch in stretches:
+        touching = [better for better in joined if _touches(stretch, better)]
+        if not touching:
+            joined.append(stretch)
+            continue
+        best, *others = touching  # two when it closes the gap between them: the better one takes all
+        for part in (stretch, *others):
+            best.chunks = best.chunks + part.chunks if part.first > best.last else part.chunks + best.chunks
+            best.core = (min(best.core[0], part.core[0]), max(best.core[1], part.core[1]))
+        joined = [kept for kept in joined if not any(kept is other for other in others)]
+    return joined
+
+
+def _touches(stretch: Stretch, better: Stretch) -> bool:
+    if stretch.version_id != better.version_id or stretch.rank - better.rank > CLOSE_RANKS:
+        return False
+    gap = max(stretch.core[0] - better.core[1], better.core[0] - stretch.core[1])
+    return gap <= NEARLY and (stretch.first == better.last + 1 or stretch.last == better.first - 1)
 
 
 def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbours) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -152,20 +152,36 @@ class Searcher:
 
     def _find_hits(self, walk: _Walk) -> list[Hit]:
         """The `top_k` best hits that may be seen, asking both legs for more while the join leaves too few."""
-        wanted = max(FEWEST_CANDIDATES, 4 * walk.request.top_k)
-        visible: dict[int, VisibleChunk] = {}
-        asked: set[int] = set()
+        top_k = walk.request.top_k
+        wanted = max(FEWEST_CANDIDATES, 4 * top_k)
+        joined: dict[int, VisibleChunk | None] = {}
         while True:
             dense, lexical = self._ask_dense(walk, wanted), self._ask_lexical(walk, wanted)
             with walk.time_step("fuse"):
                 fused = fuse_rankings(dense, lexical, walk.weights)
-                fresh = [match.chunk_id for match in fused if match.chunk_id not in asked]
-                visible |= self._list_visible(walk, fresh)
-                asked.update(fresh)
+                hits = self._join_visible(walk, fused, joined)
             full = max(len(dense), len(lexical)) >= wanted
-            if len(visible) >= walk.request.top_k or not full or wanted >= MOST_CANDIDATES:
-                return _join_hits(fused, visible)[: walk.request.top_k]
+            if len(hits) >= top_k or not full or wanted >= MOST_CANDIDATES:
+                return hits[:top_k]
             wanted = min(2 * wanted, MOST_CANDIDATES)
+
+    def _join_visible(
+        self, walk: _Walk, fused: Sequence[FusedMatch], joined: dict[int, VisibleChunk | None]
+    ) -> list[Hit]:
+        """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
+        that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
+        hits: list[Hit] = []
+        request, size = walk.request, max(FEWEST_CANDIDATES, 2 * walk.request.top_k)
+        for start in range(0, len(fused), size):
+            part = fused[start : start + size]
+            fresh = [match.chunk_id for match in part if match.chunk_id not in joined]
+            if fresh:
+                found = self._feed.list_visible(request.kb_id, walk.state.revision, fresh, request.only)
+                joined.update((chunk_id, found.get(chunk_id)) for chunk_id in fresh)
+            hits += _make_hits(part, joined)
+            if len(hits) >= request.top_k:
+                break
+        return hits
 
     def _ask_dense(self, walk: _Walk, wanted: int) -> list[Match]:
         with walk.time_step("dense"):
@@ -174,10 +190,6 @@ class Searcher:
     def _ask_lexical(self, walk: _Walk, wanted: int) -> list[Match]:
         with walk.time_step("lexical"):
             return walk.state.lexical.search(walk.request.query, wanted) if walk.request.mode != "dense" else []
-
-    def _list_visible(self, walk: _Walk, chunk_ids: Sequence[int]) -> dict[int, VisibleChunk]:
-        """What may be seen is said by SQL alone; an index that is wrong finds less, it never shows more."""
-        return self._feed.list_visible(walk.request.kb_id, walk.state.revision, chunk_ids, walk.request.only)
 
     def _merge_hits(self, walk: _Walk, hits: Sequence[Hit]) -> list[Stretch]:
         with walk.time_step("merge"):
@@ -228,11 +240,12 @@ def _check_space(encoder: Encoder, state: IndexState) -> None:
         )
 
 
-def _join_hits(fused: Sequence[FusedMatch], visible: dict[int, VisibleChunk]) -> list[Hit]:
+def _make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
+    pairs = ((match, joined[match.chunk_id]) for match in fused)
     return [
-        Hit(chunk=visible[match.chunk_id], score=match.score, dense=match.dense, lexical=match.lexical)
-        for match in fused
-        if match.chunk_id in visible
+        Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical)
+        for match, chunk in pairs
+        if chunk is not None
     ]
 
 
