@@ -22,7 +22,30 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2
 _META_WITHIN = 4096
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})(?=[\s/>])[^>]{0,2000}?(/?)>")
 _VOID = frozenset(
-    "area base br col embed hr img input link meta param source track wbr p li td tr th dt dd option".split()
+    {
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "td",
+        "tr",
+        "th",
+        "dt",
+        "dd",
+        "option",
+    }
 )
 _DEPTH_FOR_TRAFILATURA = 200
 _DEEPEST = 10_000
@@ -105,12 +128,13 @@ def _extract_with_resiliparse(markup: str) -> HeadedText:
     text = clean_text(text).strip("\n")
     found: list[Heading] = []
     offset = 0
-    for element in tree.document.query_selector_all("h1, h2, h3, h4, h5, h6"):
-        title = _SPACES.sub(" ", clean_text(element.text)).strip()
+    root = tree.document
+    for element in root.query_selector_all("h1, h2, h3, h4, h5, h6") if root is not None else ():
+        title = _SPACES.sub(" ", clean_text(element.text or "")).strip()
         start = text.find(title, offset) if 0 < len(title) <= 300 else -1
         if start >= 0:
             offset = start + len(title)
-            found.append(Heading(start=start, end=offset, level=int(element.tag[1]), title=title))
+            found.append(Heading(start=start, end=offset, level=int(str(element.tag)[1]), title=title))
     return HeadedText(text=text, headings=tuple(found))
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kb.text import clean_text
 from kb.types import Heading
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
 
 _BLOCKS = frozenset(
     {"p", "head", "list", "item", "table", "row", "quote", "code", "div", "body", "ab", "lb", "fw", "main"}
@@ -38,7 +41,7 @@ class _Block:
         return _SPACES.sub(" ", text).strip(" |")
 
 
-def render_body(body: Any) -> HeadedText:
+def render_body(body: Element) -> HeadedText:
     """A line for each paragraph, heading, list item and table row (cells joined by " | "); code as it stands.
 
     Walks without recursion: the tree is a stranger's.
@@ -57,7 +60,7 @@ def render_body(body: Any) -> HeadedText:
     return HeadedText(text="\n".join(parts), headings=tuple(headings))
 
 
-def _iter_blocks(body: Any) -> Iterator[_Block]:
+def _iter_blocks(body: Element) -> Iterator[_Block]:
     from lxml.etree import iterwalk
 
     current = _Block(words=[])
@@ -84,12 +87,12 @@ def _iter_blocks(body: Any) -> Iterator[_Block]:
     yield current
 
 
-def _is_block_code(element: Any) -> bool:
+def _is_block_code(element: Element) -> bool:
     """Code of more than one line; a word in code font stays in its sentence."""
     return "\n" in (element.text or "").strip() or element.find(".//lb") is not None
 
 
-def _open_block(element: Any, tag: str, *, verbatim: bool) -> _Block:
+def _open_block(element: Element, tag: str, *, verbatim: bool) -> _Block:
     if tag == "head":
         found = _LEVEL.fullmatch(element.get("rend") or "")
         return _Block(words=[], level=int(found[1]) if found else 2)

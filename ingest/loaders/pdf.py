@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.pdf_furniture import drop_furniture
@@ -18,6 +18,9 @@ from ingest.loaders.pdf_lines import join_lines, normalise_title, split_lines
 from kb.errors import DocumentFailed
 from kb.text import clean_text, detect_language
 from kb.types import Heading, Page, PageVerdict, ParsedDocument
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument, PdfPage
 
 _MOST_BOOKMARKS = 5_000
 _LONGEST_TITLE = 300
@@ -71,7 +74,7 @@ def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
     )
 
 
-def _open_pdf(path: Path) -> Any:
+def _open_pdf(path: Path) -> PdfDocument:
     import pypdfium2
     from pypdfium2 import raw as pdfium
 
@@ -83,7 +86,7 @@ def _open_pdf(path: Path) -> Any:
         raise DocumentFailed("pdf_malformed", "this file cannot be opened as a PDF") from error
 
 
-def _read_pages(document: Any, limits: LoadLimits) -> list[_RawPage]:
+def _read_pages(document: PdfDocument, limits: LoadLimits) -> list[_RawPage]:
     pages, characters = [], 0
     for number in range(len(document)):
         page = _read_page(document, number)
@@ -93,7 +96,7 @@ def _read_pages(document: Any, limits: LoadLimits) -> list[_RawPage]:
     return pages
 
 
-def _read_page(document: Any, number: int) -> _RawPage:
+def _read_page(document: PdfDocument, number: int) -> _RawPage:
     from pypdfium2 import PdfiumError
 
     try:
@@ -115,7 +118,7 @@ def _read_page(document: Any, number: int) -> _RawPage:
         page.close()
 
 
-def _extract_text(page: Any) -> str | None:
+def _extract_text(page: PdfPage) -> str | None:
     from pypdfium2 import PdfiumError
 
     try:
@@ -128,7 +131,7 @@ def _extract_text(page: Any) -> str | None:
         text_page.close()
 
 
-def _has_image(page: Any) -> bool:
+def _has_image(page: PdfPage) -> bool:
     from pypdfium2 import raw as pdfium
 
     return next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
@@ -163,7 +166,7 @@ def _lay_out(texts: Sequence[str], verdicts: Sequence[PageVerdict]) -> tuple[str
     return "\n".join(texts), tuple(pages)
 
 
-def _read_outline(document: Any) -> list[_Bookmark]:
+def _read_outline(document: PdfDocument) -> list[_Bookmark]:
     from pypdfium2 import PdfiumError
 
     bookmarks: list[_Bookmark] = []
@@ -215,7 +218,7 @@ def _names_same(line: str, wanted: str) -> bool:
     return len(shorter) >= 4 and longer.endswith(shorter) and len(front) <= 8 and any(map(str.isdigit, front))
 
 
-def _read_title(document: Any) -> str | None:
+def _read_title(document: PdfDocument) -> str | None:
     """The title in the metadata, unless it is a file name or a number that some program left there."""
     title = clean_text(document.get_metadata_value("Title"))[:_LONGEST_TITLE].strip()
     return title if title and not _BAD_TITLE.search(title) and "\ufffd" not in title else None

@@ -21,15 +21,23 @@ _LATIN_START = re.compile("^[a-z]")
 _SENTENCE_END = re.compile("[.!?。！？：:；;][”’\"')）】」]*$")
 _LIST_START = re.compile(
     r"[•●○■□◆◇▪►▶·※★☆✓➢➤\ue000-\uf8ff]|[-–—*]\s|//|"
-    r"[(（]?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,4}|[一二三四五六七八九十]{1,3})[)）、]|\d{1,3}(?:\.\d{1,3}){0,4}[.．]?\s|\d{1,3}[.．](?!\d)|"
+    r"[(（]?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,4}|[一二三四五六七八九十]{1,3})[)）、]|\d{1,3}(?:\.\d{1,3}){1,4}[.．]?\s|\d{1,3}[.．](?!\d)|"
     r"[①-⑳]|第\s*[\d一二三四五六七八九十百零]{1,6}\s*[章节節条條部编編篇款]|"
     r"(?:附录|附件|附表|表|图|圖|注|说明|正例|反例)\s*[\d一二三四五六七八九十A-Z:：]|(?:Table|Figure|Fig\.|Item|Section|Chapter|Note)\s+\d"
 )
+_NUMBER_START = re.compile(r"\d{1,3}\s")  # an item of a list, or a number in the middle of a sentence
+_CAPTION = re.compile(r"[表图圖]\s*\d.{0,40}$")
 _CODE_END = re.compile(r"[{}]$|\)?;$")
 _LEADERS = re.compile(r"\.{5,}|…{3,}|(?:\. ){4,}")
 _NUMBERS = re.compile(r"(?:^|\s)[-+($￥¥]*\d[\d,.%)]*(?=\s|$)")
+_AMOUNT = r"(?:[$￥¥]\s*)?[-+(]*\d[\d,.]*(?<![,.])[%)]*"
+_ROW_END = re.compile(rf"(?<!\S)(?P<one>{_AMOUNT})\s+(?P<two>{_AMOUNT})$")
+_FIGURE = re.compile(r"[,.]\d|[($%￥¥]")
 
+# pdfium puts one of these where a word was cut at the end of a line, and takes the line end away; "\u00ad\n" brings it
+# back, so that lines keep their width, until `join_lines` glues the word together.
 _HYPHEN = re.compile("[\x02\ufffe\u00ad]\\s*")
+_CUT = "\u00ad"
 _SPACED_HAN = re.compile("(?<![\u4e00-\u9fff])(?:[\u4e00-\u9fff][ \u3000]+){2,}[\u4e00-\u9fff](?![\u4e00-\u9fff])")
 _SPACED_PAIR = re.compile("^([\u4e00-\u9fff])[ \u3000]+([\u4e00-\u9fff])$")
 _SPACE_AT_MARK = re.compile(
@@ -49,14 +57,14 @@ _AROUND = 3  # lines before and after that a line's width is compared with
 _LEAST_WIDTH = 24
 _FULL_LATIN = 0.72  # ragged right margins
 _FULL_HAN = 0.86  # Chinese lines are justified
-_FULL_AFTER_END = 0.95  # after a sentence end only a line that fills the measure runs on
+_FULL_AFTER_END = 0.93  # after a sentence end, or before a number, only a line that fills the measure runs on
 _ROW_NUMBERS = 3
 _ROW_DIGITS = 0.35
 _COPIES = re.compile(r"(.{3,60}?)\1{2,}")
 
 
 def clean_line(line: str) -> str:
-    """One line as a reader sees it: radicals and ligatures folded, letter-spaced Han closed up, one copy of fake bold."""
+    """One line as a reader sees it: radicals and ligatures folded, spaced Han closed up, fake bold kept once."""
     line = _COMPATIBILITY.sub(_fold_compatible, line.strip())
     line = _SPACED_HAN.sub(lambda found: re.sub("[ \u3000]+", "", found[0]), line)
     line = _SPACED_PAIR.sub(r"\1\2", line)
@@ -68,8 +76,8 @@ def clean_line(line: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """The clean, non-empty lines of a page as the PDF library gives it; words cut at a line end are whole again."""
-    joined = _HYPHEN.sub("", text)
+    """The clean, non-empty lines of a page as the PDF library gives it; one that ends inside a word ends in U+00AD."""
+    joined = _HYPHEN.sub(_CUT + "\n", text)
     lines = [cleaned for line in joined.splitlines() if (cleaned := clean_line(line))]
     return [line for index, line in enumerate(lines) if not _is_fourth_copy(lines, index)]
 
@@ -78,16 +86,20 @@ def join_lines(lines: Sequence[str], titles: AbstractSet[str]) -> str:
     """Paragraphs, rows and headings, one a line. Lines whose `normalise_title` is in `titles` are never joined."""
     if not lines:
         return ""
-    widths = [len(line) + len(_WIDE.findall(line)) for line in lines]
+    # A Han character takes three bytes and is two wide, an ASCII one takes one byte and is one wide.
+    widths = [(len(line) + len(line.encode())) // 2 for line in lines]
     apart = [_stands_alone(line) or (bool(titles) and normalise_title(line) in titles) for line in lines]
     parts = [lines[0]]
     for index in range(1, len(lines)):
         above, line = lines[index - 1], lines[index]
-        if apart[index - 1] or apart[index] or not _runs_on(above, line, _fill_share(widths, index - 1)):
+        if above.endswith(_CUT):
+            parts[-1] = above[:-1]
+        elif apart[index - 1] or apart[index] or not _runs_on(above, line, _fill_share(widths, index - 1)):
             parts.append("\n")
         elif not _joins_closely(above, line):
             parts.append(" ")
         parts.append(line)
+    parts[-1] = parts[-1].removesuffix(_CUT)
     return "".join(parts)
 
 
@@ -115,7 +127,10 @@ def _is_fourth_copy(lines: Sequence[str], index: int) -> bool:
 
 def _stands_alone(line: str) -> bool:
     """A table row, an entry of a table of contents, or a line of code."""
-    if _LEADERS.search(line) or _CODE_END.search(line):
+    if line.isdigit() or _LEADERS.search(line) or _CODE_END.search(line) or _CAPTION.match(line):
+        return True
+    row = _ROW_END.search(line)
+    if row is not None and (_FIGURE.search(row["one"]) or _FIGURE.search(row["two"])):
         return True
     numbers = len(_NUMBERS.findall(line))
     if numbers < 2:
@@ -134,7 +149,7 @@ def _fill_share(widths: Sequence[int], index: int) -> float:
 def _runs_on(above: str, line: str, share: float) -> bool:
     if _LIST_START.match(line):
         return False
-    if _SENTENCE_END.search(above):
+    if _SENTENCE_END.search(above) or _NUMBER_START.match(line):
         return share >= _FULL_AFTER_END
     if _CJK_END.search(above) or _CJK_START.match(line):
         return share >= _FULL_HAN
@@ -145,4 +160,4 @@ def _joins_closely(above: str, line: str) -> bool:
     """No space beside a Han character, nor after a hyphen that holds a compound together."""
     if _CJK_END.search(above) or _CJK_START.match(line):
         return True
-    return above[-1] in "-\u2010/" and above[-2:-1].isalpha() and line[0].islower()
+    return above[-1] in "-\u2010–/" and above[-2:-1].isalnum() and (line[0].islower() or line[0].isdigit())

@@ -13,6 +13,7 @@ from kb.types import Page, PageVerdict, ParsedDocument
 
 # Controls a text may hold: tab, line ends, form feed, escape (terminal colours).
 _NOISE = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
+_VISIBLE = re.compile("[^\\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]")
 _MOST_NOISE = 0.10
 _MOST_BYTES = 4  # a character takes at most so many bytes
 
@@ -44,7 +45,7 @@ def read_text(path: Path, limits: LoadLimits) -> DecodedText:
 
 def check_has_text(text: str) -> None:
     """Raises DocumentFailed (`no_text`) when `text` is only white space and invisible characters."""
-    if not text.strip(" \t\n\r\x0b\x0c\xa0\u200b\u200c\u200d\u2060\ufeff\u3000\x00"):
+    if not _VISIBLE.search(text):
         raise DocumentFailed("no_text", "the file holds no text")
 
 

@@ -1,0 +1,129 @@
+"""The process that opens strangers' files: `python -m ingest.parse_child SETTINGS`, asked on stdin, answers on stdout.
+
+It is single-threaded but for one thread that reads stdin: when its owner dies, even by SIGKILL, the pipe ends and the
+child is gone at once, whatever the parser is doing. It writes no file, holds no secret (its owner gives it an empty
+environment) and logs nothing, for a log line could carry a document's text.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ingest.loaders import LoadLimits
+from ingest.parse_frames import LENGTH, describe_document, pack_frame, pack_json, unpack_json
+from kb.errors import DocumentFailed
+from kb.types import ParsedDocument
+
+Loader = Callable[[Path, str, LoadLimits], ParsedDocument]
+
+_PAGE_BYTES = resource.getpagesize()
+
+
+def main(settings_json: str) -> None:
+    settings = json.loads(settings_json)
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    replies = _take_stdout()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
+    module, _, name = settings["loader"].partition(":")
+    loader = cast("Loader", getattr(importlib.import_module(module), name))
+    limits = LoadLimits(max_pages=settings["max_pages"], max_characters=settings["max_characters"])
+
+    def report_crash(kind: type[BaseException], _: BaseException, trace: types.TracebackType | None) -> None:
+        _report_crash(replies, kind, trace)
+
+    sys.excepthook = report_crash
+    _limit_process(settings["memory_bytes"])
+    replies.write(pack_json({"ready": True}))
+    replies.flush()
+    while True:
+        request = unpack_json(requests.get())
+        _raise_cpu_limit(settings["cpu_seconds"])
+        _answer(replies, partial(loader, Path(request["path"]), request["media_type"], limits))
+
+
+def _answer(replies: BinaryIO, load: Callable[[], ParsedDocument]) -> None:
+    """One reply. What is neither a document nor a known failure ends the process: its state is not to be trusted."""
+    try:
+        document = load()
+        text = document.text.encode()
+        head = {**describe_document(document), "rss": _measure_rss()}
+    except DocumentFailed as error:
+        text, head = b"", {"code": error.code, "detail": error.detail, "rss": _measure_rss()}
+    except (MemoryError, RecursionError) as error:
+        detail = f"reading it took more than the parser may use ({type(error).__name__})"
+        text, head = b"", {"code": "parse_limit", "detail": detail, "exits": True}
+    replies.write(pack_json(head))
+    replies.write(pack_frame(text))
+    replies.flush()
+    if head.get("exits"):
+        os._exit(0)
+
+
+def _take_stdout() -> BinaryIO:
+    """The reply pipe for us alone; whatever a library prints goes nowhere."""
+    pipe = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    logging.disable(logging.CRITICAL)
+    return os.fdopen(pipe, "wb")
+
+
+def _read_requests(requests: queue.SimpleQueue[bytes]) -> None:
+    stdin = sys.stdin.buffer
+    while len(length := stdin.read(LENGTH.size)) == LENGTH.size:
+        requests.put(stdin.read(LENGTH.unpack(length)[0]))
+    os._exit(0)
+
+
+def _limit_process(memory_bytes: int) -> None:
+    """Memory beyond what is mapped now, no files written, no core dumps."""
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * _PAGE_BYTES
+    _lower_limit(resource.RLIMIT_AS, mapped + memory_bytes)
+    _lower_limit(resource.RLIMIT_FSIZE, 0)
+    _lower_limit(resource.RLIMIT_CORE, 0)
+
+
+def _lower_limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    if hard == resource.RLIM_INFINITY or value < hard:
+        resource.setrlimit(kind, (value, value))
+
+
+def _raise_cpu_limit(cpu_seconds: int) -> None:
+    """So many seconds from now; the kernel ends us with SIGXCPU when they are used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(time.process_time()) + 1 + cpu_seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _measure_rss() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+def _report_crash(replies: BinaryIO, kind: type[BaseException], trace: types.TracebackType | None) -> None:
+    """The kind and place of an unforeseen exception; never its message, which may quote the document."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+    replies.write(pack_json({"code": "parser_crashed", "detail": f"{kind.__name__} in {place}", "exits": True}))
+    replies.write(pack_frame(b""))
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

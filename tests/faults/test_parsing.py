@@ -1,0 +1,313 @@
+"""A hostile file costs its own document: the next one parses, and nothing outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.loaders import LoadLimits
+from ingest.parsing import ParserLimits, ParserPool
+from kb.errors import DocumentFailed, Unavailable
+from kb.media_type import HTML, PDF, PLAIN
+
+pytestmark = pytest.mark.faults
+
+HOSTILE = "fakes.hostile_loaders:load_hostile"
+QUICK = ParserLimits(cpu_seconds=1, wall_seconds=3.0, memory_bytes=256 << 20)
+BOMB = ParserLimits(cpu_seconds=10, wall_seconds=60.0)
+SHORT = ParserLimits(cpu_seconds=3, wall_seconds=30.0)
+
+
+@pytest.fixture
+def pool() -> Iterator[ParserPool]:
+    with ParserPool(QUICK, loader=HOSTILE) as pool:
+        yield pool
+
+
+def write_deed(folder: Path, deed: str) -> Path:
+    path = folder / f"{deed[:20]}.txt"
+    path.write_text(deed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("deed", "code"),
+    [
+        ("spin", "parse_limit"),
+        ("hang", "parse_timeout"),
+        ("eat", "parse_limit"),
+        ("segfault", "parser_crashed"),
+        ("kill", "parser_crashed"),
+        ("recurse", "parse_limit"),
+        ("raise", "parser_crashed"),
+        ("lie", "parser_crashed"),
+        ("write", "parser_crashed"),
+    ],
+)
+def test_a_hostile_file_costs_itself_alone(pool: ParserPool, tmp_path: Path, deed: str, code: str) -> None:
+    before = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+    started = time.monotonic()
+    with pytest.raises(DocumentFailed) as caught:
+        pool.parse(write_deed(tmp_path, deed), PLAIN)
+    assert caught.value.code == code
+    assert time.monotonic() - started < 20
+    after = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+    assert after != before
+    assert not Path(f"/proc/{before}").exists()
+
+
+def test_a_crash_names_the_place_and_never_the_text(pool: ParserPool, tmp_path: Path) -> None:
+    with pytest.raises(DocumentFailed) as caught:
+        pool.parse(write_deed(tmp_path, "raise"), PLAIN)
+    assert caught.value.detail.startswith("KeyError in hostile_loaders.py:")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_refused_file_keeps_the_child(pool: ParserPool, tmp_path: Path) -> None:
+    before = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+    with pytest.raises(DocumentFailed) as caught:
+        pool.parse(write_deed(tmp_path, "refuse"), PLAIN)
+    assert (caught.value.code, caught.value.detail) == ("no_text", "nothing in it")
+    assert pool.parse(write_deed(tmp_path, "pid"), PLAIN).text == before
+
+
+def test_what_a_library_prints_is_not_taken_for_a_reply(pool: ParserPool, tmp_path: Path) -> None:
+    assert pool.parse(write_deed(tmp_path, "print"), PLAIN).text == "heard"
+
+
+def test_the_child_holds_no_secret(pool: ParserPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KB_DATABASE_URL", "postgresql://user:password@host/db")
+    names = pool.parse(write_deed(tmp_path, "env"), PLAIN).text.split()
+    assert "KB_DATABASE_URL" not in names
+    assert set(names) <= {"PYTHONPATH", "PYTHONUTF8", "LC_CTYPE"}
+
+
+def test_children_are_recycled_after_so_many_files(tmp_path: Path) -> None:
+    with ParserPool(ParserLimits(files_per_child=2), loader=HOSTILE) as pool:
+        pids = [pool.parse(write_deed(tmp_path, "pid"), PLAIN).text for _ in range(5)]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+
+
+def test_children_are_recycled_when_they_grew(tmp_path: Path) -> None:
+    with ParserPool(ParserLimits(rss_bytes=1 << 20), loader=HOSTILE) as pool:
+        pids = [pool.parse(write_deed(tmp_path, "pid"), PLAIN).text for _ in range(2)]
+    assert pids[0] != pids[1]
+
+
+def test_processor_time_is_counted_for_each_file_anew(tmp_path: Path) -> None:
+    text = tmp_path / "large.txt"
+    text.write_text("一句话。" * 1_000_000)
+    with ParserPool(ParserLimits(cpu_seconds=2)) as pool:
+        for _ in range(6):
+            assert len(pool.parse(text, PLAIN).text) == 4_000_000
+
+
+def test_two_threads_and_two_children(tmp_path: Path) -> None:
+    path = write_deed(tmp_path, "pid")
+    pids: list[str] = []
+    with ParserPool(QUICK, children=2, loader=HOSTILE) as pool:
+
+        def parse_many() -> None:
+            pids.extend(pool.parse(path, PLAIN).text for _ in range(20))
+
+        threads = [threading.Thread(target=parse_many) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(pids) == 60
+    assert 1 <= len(set(pids)) <= 2
+
+
+def test_a_pool_whose_child_cannot_start_says_so(tmp_path: Path) -> None:
+    with ParserPool(QUICK, loader="fakes.hostile_loaders:missing") as pool, pytest.raises(Unavailable) as caught:
+        pool.parse(write_deed(tmp_path, "pid"), PLAIN)
+    assert caught.value.code == "parser_unavailable"
+
+
+@pytest.mark.parametrize("deed", ["pid", "hang"])
+def test_children_die_with_their_owner(tmp_path: Path, deed: str) -> None:
+    script = (
+        "import sys; from pathlib import Path; from ingest.parsing import ParserPool\n"
+        f"pool = ParserPool(loader={HOSTILE!r})\n"
+        "print(pool.parse(Path(sys.argv[1]), 'text/plain').text, flush=True)\n"
+        "pool.parse(Path(sys.argv[2]), 'text/plain')\n"
+        "print('parsed', flush=True); sys.stdin.read()\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script, str(write_deed(tmp_path, "pid")), str(write_deed(tmp_path, deed))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with owner:
+        assert owner.stdout is not None
+        child = int(owner.stdout.readline())
+        handle = os.pidfd_open(child)
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    try:
+        assert wait_for_end(handle, seconds=10)
+    finally:
+        os.close(handle)
+
+
+def wait_for_end(handle: int, *, seconds: float) -> bool:
+    """A pidfd is readable once the process has ended."""
+    return bool(select.select([handle], [], [], seconds)[0])
+
+
+# -- files that are bombs ---------------------------------------------------------------------------------------
+
+
+def build_pdf(content: bytes, *, filters: str = "/FlateDecode", pages: int = 1) -> bytes:
+    kids = " ".join("3 0 R" for _ in range(pages))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Count {pages}/Kids[{kids}]>>".encode(),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        f"<</Length {len(content)}/Filter[{filters}]>>stream\n".encode() + content + b"\nendstream",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    out, offsets = bytearray(b"%PDF-1.4\n"), []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj" % number + body + b"endobj\n"
+    start = len(out)
+    out += b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % start
+    return bytes(out)
+
+
+@pytest.fixture
+def real_pool() -> Iterator[ParserPool]:
+    with ParserPool(BOMB) as pool:
+        yield pool
+
+
+def parse_to_outcome(pool: ParserPool, path: Path, media_type: str) -> str:
+    """The text, or the code of the failure."""
+    try:
+        return pool.parse(path, media_type).text
+    except DocumentFailed as error:
+        return error.code
+
+
+def check_survives(pool: ParserPool, folder: Path) -> None:
+    path = folder / "good.pdf"
+    path.write_bytes(build_pdf(zlib.compress(b"BT /F 12 Tf 50 700 Td (Still here.) Tj ET")))
+    assert pool.parse(path, PDF).text == "Still here."
+
+
+BOMBS = {
+    "flate bomb of 200 MB": lambda: build_pdf(zlib.compress(b"\0" * 200_000_000, 9)),
+    "flate bomb in a flate bomb": lambda: build_pdf(
+        zlib.compress(zlib.compress(b" " * 200_000_000, 9), 9), filters="/FlateDecode/FlateDecode"
+    ),
+    "1.5 M text operators": lambda: build_pdf(zlib.compress(b"BT /F 9 Tf " + b"(a)Tj " * 1_500_000 + b"ET", 9)),
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_pdf_bombs_end_within_limits(real_pool: ParserPool, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bomb.pdf"
+    path.write_bytes(BOMBS[name]())
+    started = time.monotonic()
+    outcome = parse_to_outcome(real_pool, path, PDF)
+    assert outcome in {"parse_limit", "parse_timeout", "parser_crashed", "no_text"} or set(outcome) <= set("a \n")
+    assert time.monotonic() - started < 60
+    check_survives(real_pool, tmp_path)
+
+
+def test_too_many_pages(real_pool: ParserPool, tmp_path: Path) -> None:
+    path = tmp_path / "long.pdf"
+    path.write_bytes(build_pdf(zlib.compress(b"BT ET"), pages=5_001))
+    with pytest.raises(DocumentFailed) as caught:
+        real_pool.parse(path, PDF)
+    assert caught.value.code == "too_many_pages"
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
+def test_truncated_pdfs_fail_or_give_their_text(real_pool: ParserPool, tmp_path: Path, share: float) -> None:
+    whole = build_pdf(zlib.compress(b"BT /F 12 Tf 50 700 Td (Some words.) Tj ET"))
+    path = tmp_path / "cut.pdf"
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert parse_to_outcome(real_pool, path, PDF) in {"Some words.", "pdf_malformed", "no_text"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<</Type/Pages/Count 1/Kids[2 0 R]>>",
+        b"<</Type/Pages/Count 99999999/Kids[3 0 R 2 0 R]>>",
+        b"<</Type/Pages/Count -1/Kids[]>>",
+        b"[" * 100_000,
+    ],
+    ids=["own kid", "lying count", "negative count", "nested arrays"],
+)
+def test_page_trees_that_lie(real_pool: ParserPool, tmp_path: Path, body: bytes) -> None:
+    whole = build_pdf(zlib.compress(b"BT ET")).replace(b"<</Type/Pages/Count 1/Kids[3 0 R]>>", body)
+    path = tmp_path / "cyclic.pdf"
+    path.write_bytes(whole)
+    with pytest.raises(DocumentFailed) as caught:
+        real_pool.parse(path, PDF)
+    assert caught.value.code in {"pdf_malformed", "no_text", "too_many_pages", "parse_limit", "parser_crashed"}
+    check_survives(real_pool, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [300, 2_000])
+def test_deep_html_keeps_its_text(real_pool: ParserPool, tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "deep.html"
+    path.write_text("<html><body>" + "<div>" * depth + "marker in the depth" + "</div>" * depth + "</body></html>")
+    assert "marker in the depth" in real_pool.parse(path, HTML).text
+
+
+@pytest.mark.parametrize("tag", ["div", "b", "p", "table", "li"])
+def test_html_nested_200k_deep_ends_fast(real_pool: ParserPool, tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "deepest.html"
+    path.write_text("<html><body>" + f"<{tag}>" * 200_000 + "marker")
+    started = time.monotonic()
+    outcome = parse_to_outcome(real_pool, path, HTML)
+    assert outcome == "parse_limit" or "marker" in outcome
+    assert time.monotonic() - started < 15
+
+
+def test_html_with_a_million_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "attributes.html"
+    attributes = " ".join(f"a{number}=1" for number in range(1_000_000))
+    path.write_text(f"<html><body><p {attributes}>the text that counts</p></body></html>")
+    with ParserPool(SHORT) as pool:
+        assert parse_to_outcome(pool, path, HTML) in {"the text that counts", "parse_limit"}
+        check_survives(pool, tmp_path)
+
+
+@pytest.mark.parametrize("character", ["\n", "(", "\u200d", " ", "a", "#", "<", "- ", "字"])
+def test_a_million_equal_characters(real_pool: ParserPool, tmp_path: Path, character: str) -> None:
+    for media_type, suffix in ((PLAIN, "txt"), ("text/markdown", "md"), (HTML, "html")):
+        path = tmp_path / f"same.{suffix}"
+        path.write_text(character * 1_000_000)
+        started = time.monotonic()
+        outcome = parse_to_outcome(real_pool, path, media_type)
+        assert outcome == "no_text" or character.strip() in outcome
+        assert time.monotonic() - started < 5
+
+
+def test_21_million_characters_are_too_many(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("x" * 2_100)
+    with ParserPool(ParserLimits(load=LoadLimits(max_characters=2_000))) as pool:
+        with pytest.raises(DocumentFailed) as caught:
+            pool.parse(path, PLAIN)
+        assert caught.value.code == "text_too_large"
+        path.write_text("字" * 2_000)
+        assert pool.parse(path, PLAIN).text == "字" * 2_000

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kb.errors import InvalidInput
+from kb.media_type import HTML, MARKDOWN, PDF, PLAIN, sniff_media_type
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
+ZIP = b"PK\x03\x04\x14\x00\x06\x00" + bytes(range(200))
+EXE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(range(200))
+PDF_HEAD = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+NOISE = random.Random(1).randbytes(8192)
+CHINESE = "合同自双方签字之日起生效，任何一方不得擅自变更。\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "media_type"),
+    [
+        ("a.pdf", PDF_HEAD, PDF),
+        ("a.txt", PDF_HEAD, PDF),
+        ("a", b"\n\njunk" + PDF_HEAD, PDF),
+        ("A.PDF", PDF_HEAD, PDF),
+        ("a.pdf.", PDF_HEAD, PDF),
+        ("CON.pdf ", PDF_HEAD, PDF),
+        ("folder.pdf/notes.txt", b"words", PLAIN),
+        ("notes.txt", b"the mark %PDF- begins every PDF", PLAIN),
+        ("page.html", b"<html><body>the mark is %PDF-1.4</body>", HTML),
+        ("a.md", b"<html><body>x</body></html>", MARKDOWN),
+        ("a.markdown", b"# x", MARKDOWN),
+        ("a.html", b"just words", HTML),
+        ("a.htm", b"<p>x", HTML),
+        ("a.txt", b"\xef\xbb\xbf <!-- c -->\n<!DOCTYPE HTML>\n<p>", HTML),
+        ("a", '<?xml version="1.0"?><html xmlns="…">'.encode(), HTML),
+        ("a", "<html>合同".encode("utf-16"), HTML),
+        ("main.py", b"print(1)\n", PLAIN),
+        ("MZ.txt", b"MZ is the mark of a program", PLAIN),
+        ("terminal.log", b"\x1b[31mred\x1b[0m\n" * 50, PLAIN),
+        ("a.txt", b"", PLAIN),
+        ("noise.txt", NOISE, PLAIN),  # the loader says not_text: a text name deserves that answer
+        *((f"{codec}.txt", (CHINESE * 9).encode(codec), PLAIN) for codec in ("utf-8", "gbk", "utf-16", "utf-16-le")),
+        *((codec, (CHINESE * 9).encode(codec), PLAIN) for codec in ("gb18030", "utf-16-be", "utf-32", "utf-32-le")),
+        ("big5.txt", "威尼斯影展創辦於一九三二年，為世界上最早的影展。".encode("big5"), PLAIN),
+    ],
+)
+def test_what_is_read(name: str, head: bytes, media_type: str) -> None:
+    assert sniff_media_type(name, head) == media_type
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "code"),
+    [
+        ("a.pdf", PNG, "type_mismatch"),
+        ("a.pdf", ZIP, "type_mismatch"),
+        ("a.pdf", EXE, "type_mismatch"),
+        ("a.pdf", b"<html>", "type_mismatch"),
+        ("a.pdf", b"words", "type_mismatch"),
+        ("a.pdf", b"", "type_mismatch"),
+        ("a.docx", PDF_HEAD, "type_mismatch"),
+        ("a.docx", b"words", "type_mismatch"),
+        ("a.png", b"words", "type_mismatch"),
+        ("a.png", PDF_HEAD, "type_mismatch"),
+        ("a.docx", ZIP, "unsupported_type"),
+        ("a.png", PNG, "unsupported_type"),
+        ("a.exe", EXE, "unsupported_type"),
+        ("a.txt", PNG, "unsupported_type"),
+        ("a.txt", ZIP, "unsupported_type"),
+        ("a", NOISE, "unsupported_type"),
+        ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "unsupported_type"),
+        ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>', "unsupported_type"),
+        ("a.txt", b"<?xml version='1.0'?><!DOCTYPE svg><svg/>", "unsupported_type"),
+        ("a.xml", b"<feed/>", "unsupported_type"),
+        ("a.xml", "<?xml version='1.0'?><a/>".encode("utf-16"), "unsupported_type"),
+        ("a.rtf", b"{\\rtf1\\ansi words}", "unsupported_type"),
+        ("a.tar", bytes(257) + b"ustar\x00", "unsupported_type"),
+    ],
+)
+def test_what_is_refused(name: str, head: bytes, code: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        sniff_media_type(name, head)
+    assert caught.value.code == code
+
+
+@given(st.text(max_size=30), st.binary(max_size=600))
+def test_anything_is_read_or_refused(name: str, head: bytes) -> None:
+    try:
+        outcome = sniff_media_type(name, head)
+    except InvalidInput as error:
+        outcome = error.code
+    assert outcome in {PDF, HTML, MARKDOWN, PLAIN, "unsupported_type", "type_mismatch"}
+
+
+@given(
+    st.text("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往，。\n", min_size=1),
+    st.sampled_from(["gb18030", "utf-8", "utf-16"]),
+)
+def test_chinese_text_is_never_taken_for_binary(text: str, codec: str) -> None:
+    assert sniff_media_type("合同", text.encode(codec)) == PLAIN
