@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -45,7 +46,7 @@ class ChatWriter:
                     yield text
                 if left == 0:
                     break
-        cited = resolve_citations("".join(pieces), prompt.passages, task.question)
+        cited = await asyncio.to_thread(resolve_citations, "".join(pieces), prompt.passages, task.question)
         if not cited.text:
             raise Unavailable("llm_error", f"the chat model {self.name} ended its answer without any text")
         yield Draft(
@@ -59,7 +60,7 @@ class ChatWriter:
     async def _write_prompt(self, task: WritingTask) -> Prompt:
         window = await self._model.find_window()
         budget = Budget(passages=task.max_context_tokens, answer=_bound_answer(task, window), window=window)
-        return write_prompt(task.question, task.passages, task.history, task.language, budget)
+        return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, task.language, budget)
 
 
 def _bound_answer(task: WritingTask, window: int | None) -> int:

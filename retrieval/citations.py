@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from retrieval.search import Passage
 from retrieval.sentences import Span, cut_sentences
-from retrieval.support import Sentence, list_sentences, score_sentences
+from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
 
 NUMBERS = r"\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*"
 MARKER = re.compile(rf"(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
@@ -145,7 +145,7 @@ def _choose_span(claims: Sequence[str], passage: Passage, question: str) -> Span
 
 
 def _find_best(claim: str, sentences: Sequence[Sentence]) -> Sentence | None:
-    scores = score_sentences(claim, sentences)
+    scores = score_sentences(weigh_claim(claim, sentences), sentences)
     best = max(range(len(scores)), key=scores.__getitem__)
     return sentences[best] if scores[best] > 0 else None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Literal
 
 from kb.errors import InvalidInput
 from kb.tokens import HAN
-from retrieval.lexical import find_stem, fold_text
+from retrieval.lexical import find_stem
 
 Language = Literal["zh", "en"]
 
@@ -116,7 +117,7 @@ def choose_language(question: str, wanted: Literal["auto", "zh", "en"] = "auto")
 
 def list_terms(text: str) -> set[str]:
     """Content terms: Han bigrams (a lone Han character itself) and stems of words, function words left out."""
-    folded = fold_text(text)
+    folded = unicodedata.normalize("NFKC", text).lower()
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", HAN_FUNCTION.sub(" ", folded)):
         terms.update(run[i : i + 2] for i in range(len(run) - 1)) if len(run) > 1 else terms.add(run)
@@ -128,7 +129,7 @@ def list_terms(text: str) -> set[str]:
 
 def list_matchable(text: str) -> set[str]:
     """Terms of a text that questions are matched against: every Han bigram and character, every stem."""
-    folded = fold_text(text)
+    folded = unicodedata.normalize("NFKC", text).lower()
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", folded):
         terms.update(run)

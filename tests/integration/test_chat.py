@@ -1,0 +1,283 @@
+"""The chat model against a server that misbehaves: each fault has its code, its limit, its end at the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from fakes.chat_server import (
+    DONE,
+    FINISH,
+    USAGE,
+    ChatServer,
+    Reply,
+    reset,
+    send_endlessly,
+    send_status,
+    send_stream,
+    send_unframed,
+    serve_chat,
+    split_bytes,
+    stall_silently,
+    write_event,
+)
+
+from kb.errors import InvalidInput, KbError, Unavailable
+from retrieval.chat import ChatLimits, ChatOptions, OpenAIChatModel
+from retrieval.chat import ChatServer as Settings
+from retrieval.events import ChatPiece, Usage
+from retrieval.prompt import ChatMessage
+
+SECRET = "key-that-nobody-may-see"
+TEXT = "a document's text that nobody may see"
+MESSAGES = [ChatMessage(role="user", content=TEXT)]
+PATIENT = ChatLimits(pause_s=0.0)  # a busy machine must not fail a test that is not about time
+LATE = ChatLimits(first_token_s=0.2)
+SILENT = ChatLimits(idle_s=0.2)
+WHOLE = (write_event("你好，"), write_event("world"), FINISH, USAGE, DONE)
+
+
+def run(
+    play: Callable[[OpenAIChatModel, ChatServer], Coroutine[Any, Any, None]],
+    *replies: Reply,
+    window: int | None = None,
+    limits: ChatLimits = PATIENT,
+    **settings: Any,
+) -> None:
+    async def main() -> None:
+        async with serve_chat(*replies, window=window) as server:
+            model = OpenAIChatModel(Settings(base_url=server.url, model="m", api_key=SECRET, limits=limits, **settings))
+            await model.open()
+            try:
+                await play(model, server)
+            finally:
+                await model.close()
+
+    asyncio.run(main())
+
+
+async def read_all(model: OpenAIChatModel, **options: Any) -> list[ChatPiece]:
+    stream = model.stream(MESSAGES, ChatOptions(max_tokens=9, **options))
+    async with aclosing(stream) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def read_until_error(model: OpenAIChatModel) -> tuple[str, KbError]:
+    """The text that came before the error, and the error, which never tells a secret."""
+    texts: list[str] = []
+    with pytest.raises(KbError) as caught:  # noqa: PT012 - what came before the error counts as well
+        async with aclosing(model.stream(MESSAGES, ChatOptions(max_tokens=9))) as pieces:
+            async for piece in pieces:
+                texts.append(piece.text)  # noqa: PERF401 - an error must not lose what came
+    assert SECRET not in str(caught.value)
+    assert TEXT not in str(caught.value)
+    return "".join(texts), caught.value
+
+
+def expect_text(text: str, *replies: Reply, usage: Usage | None = None, calls: int = 1, **more: Any) -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        pieces = await read_all(model)
+        assert "".join(piece.text for piece in pieces) == text
+        assert [piece.usage for piece in pieces if piece.usage] == ([usage] if usage else [])
+        assert len(server.bodies) == calls
+
+    run(play, *replies, **more)
+
+
+def expect_error(code: str, kind: type[KbError], *replies: Reply, text: str = "", calls: int = 1, **more: Any) -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        came, error = await read_until_error(model)
+        assert (came, error.code, type(error)) == (text, code, kind)
+        assert len(server.bodies) == calls
+
+    run(play, *replies, **more)
+
+
+def test_streams_text_then_usage_and_keeps_the_connection() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        for _ in range(3):
+            pieces = await read_all(model)
+            assert [piece.text for piece in pieces if piece.text] == ["你好，", "world"]
+            assert pieces[-1].usage == Usage(prompt_tokens=12, completion_tokens=3)
+        assert len(set(server.ports)) == 1
+
+    run(play, send_stream(*WHOLE))
+
+
+def test_sends_the_known_fields_and_no_other() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        await read_all(model)
+        await read_all(model, temperature=0.5, top_p=0.9, stop=("\n",), seed=3)
+        plain = {
+            "model": "m",
+            "messages": [{"role": "user", "content": TEXT}],
+            "max_tokens": 9,
+            "temperature": 0.0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        assert server.bodies[0] == plain
+        assert server.bodies[1] == plain | {"temperature": 0.5, "top_p": 0.9, "stop": ["\n"], "seed": 3}
+        assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+
+    run(play, send_stream(*WHOLE))
+
+
+def test_profile_openai_sends_no_stream_options() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        await read_all(model)
+        assert "stream_options" not in server.bodies[0]
+
+    run(play, send_stream(*WHOLE), profile="openai")
+
+
+CRLF = b": ping\r\n\r\n" + b"".join(WHOLE).replace(b"\n", b"\r\n")
+ODD = (
+    write_event(choices=[{"delta": {"role": "assistant"}}]),
+    write_event(choices=[{"delta": {"content": None}}]),
+    write_event(choices=[{"delta": None}]),
+    write_event(choices=[]),
+    b"event: message\nid: 7\n" + write_event("fine"),
+)
+
+
+def test_bears_what_servers_send() -> None:
+    used = Usage(prompt_tokens=12, completion_tokens=3)
+    expect_text("你好，world", send_stream(*split_bytes(b"".join(WHOLE), 1)), usage=used)
+    expect_text("你好，world", send_stream(*split_bytes(CRLF, 3)), usage=used)
+    expect_text("fine", send_stream(*ODD, DONE))
+    expect_text("fine", send_stream(*ODD, FINISH))  # neither usage nor [DONE]
+    expect_text("fine", send_stream(*ODD))  # nor a reason why it ended, but HTTP says that the body is whole
+    expect_text("fine", send_unframed(*ODD, FINISH))
+    expect_text("fine", send_stream(*ODD, FINISH.rstrip()))  # no blank line behind the last event
+    expect_text("fine", send_stream(*ODD, FINISH, stall=True), limits=SILENT)  # the line stays open after the answer
+
+
+def test_takes_an_answer_that_is_not_streamed() -> None:
+    body = {"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]}
+    expect_text("whole", send_status(200, body))
+
+
+def test_repeats_before_the_first_token_only() -> None:
+    good = send_stream(*WHOLE)
+    used = Usage(prompt_tokens=12, completion_tokens=3)
+    expect_text("你好，world", send_status(429), send_status(500), good, usage=used, calls=3)
+    expect_text("你好，world", reset(), good, usage=used, calls=2)
+    expect_text("你好，world", send_stream(), good, usage=used, calls=2)  # an empty stream
+    expect_error("llm_unavailable", Unavailable, send_status(503), calls=3)
+    expect_error("llm_unavailable", Unavailable, send_status(429), calls=3)
+    expect_error("llm_error", Unavailable, send_status(500, {"error": TEXT}), calls=3)
+    expect_error("llm_error", Unavailable, reset(), calls=3)
+    expect_error("llm_error", Unavailable, send_stream(write_event("half"), cut=True), text="half")
+
+
+@pytest.mark.parametrize("body", [{"error": {"message": TEXT, "type": "BadRequestError"}}, {"detail": TEXT}, [1]])
+def test_a_refused_request_is_not_repeated(body: object) -> None:
+    expect_error("llm_rejected", InvalidInput, send_status(400, body))
+    expect_error("llm_rejected", InvalidInput, send_status(422, body))
+
+
+def test_a_wrong_key_or_model_is_the_operators_fault() -> None:
+    expect_error("llm_unavailable", Unavailable, send_status(401))
+    expect_error("llm_unavailable", Unavailable, send_status(404, {"error": {"code": 404, "message": TEXT}}))
+
+
+@pytest.mark.parametrize("error", [{"message": TEXT, "type": "InternalServerError"}, TEXT])
+def test_errors_inside_a_200(error: object) -> None:
+    broken = write_event(error=error)
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), broken), text="so ")
+    expect_error("llm_error", Unavailable, send_stream(broken))
+    expect_error("llm_error", Unavailable, send_status(200, {"error": error}))
+    expect_error("llm_error", Unavailable, send_status(200, {"detail": TEXT}))
+
+
+def test_torn_streams() -> None:
+    half = write_event("never whole")[:30]
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), half), text="so ")
+    expect_error("llm_error", Unavailable, send_unframed(write_event("so ")), text="so ")
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: <html>\n\n"), text="so ")
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: 3\n\n"), text="so ")
+
+
+def test_limits() -> None:
+    expect_error("llm_timeout", Unavailable, stall_silently(), limits=LATE)
+    expect_error("llm_timeout", Unavailable, send_stream(stall=True), limits=LATE)
+    expect_error("llm_timeout", Unavailable, send_stream(write_event("so "), stall=True), text="so ", limits=SILENT)
+
+
+def test_a_slow_healthy_stream_is_cut_by_the_total_alone() -> None:
+    limits = ChatLimits(idle_s=0.4, total_s=0.6)
+
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        text, error = await read_until_error(model)
+        assert (error.code, "0.6 s" in error.detail) == ("llm_timeout", True)
+        assert len(text) > 100
+        await asyncio.wait_for(server.left.wait(), 2)
+
+    run(play, send_endlessly(write_event("word ")), limits=limits)
+
+
+def test_an_event_without_end_is_cut() -> None:
+    expect_error("llm_error", Unavailable, send_endlessly(b"data: " + b"x" * 60_000), limits=ChatLimits())
+
+
+def test_nobody_listens() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        absent = OpenAIChatModel(Settings(base_url="http://127.0.0.1:1/v1", model="m", limits=PATIENT))
+        assert (await read_until_error(absent))[1].code == "llm_unavailable"  # not open yet
+        await absent.open()
+        assert (await read_until_error(absent))[1].code == "llm_unavailable"
+        assert await absent.find_window() is None
+        await absent.close()
+
+    run(play, send_status(500))
+
+
+def test_closing_the_stream_ends_the_call_at_the_server() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        tasks = len(asyncio.all_tasks())
+        stream = model.stream(MESSAGES, ChatOptions(max_tokens=9))
+        assert (await anext(stream)).text == "so "
+        assert not server.left.is_set()
+        await stream.aclose()
+        await asyncio.wait_for(server.left.wait(), 2)
+        assert len(asyncio.all_tasks()) <= tasks + 1  # the server may still be winding up its side
+
+    run(play, send_stream(write_event("so "), stall=True), limits=ChatLimits())
+
+
+def test_cancelling_the_reader_ends_the_call_at_the_server() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        reader = asyncio.ensure_future(read_all(model))
+        await asyncio.wait_for(server.reached.wait(), 2)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        await asyncio.wait_for(server.left.wait(), 2)
+
+    run(play, stall_silently(), limits=ChatLimits())
+
+
+def test_finds_the_window_once() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        assert await model.find_window() == 4096
+        server.window = 1
+        assert await model.find_window() == 4096
+
+    run(play, send_status(500), window=4096)
+
+
+def test_no_window_where_the_server_tells_none() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        assert await model.find_window() is None
+
+    run(play, send_status(500))
+
+
+def test_settings_do_not_show_the_key() -> None:
+    assert SECRET not in repr(Settings(base_url="http://h/v1", model="m", api_key=SECRET))
+    assert json.dumps(SECRET) not in repr(Settings(base_url="http://h/v1", model="m", api_key=SECRET))
