@@ -112,15 +112,16 @@ def ends_sentence(text: str, start: int, end: int) -> bool:
     glued = bool(after) and not after.isspace()
     if glued and not is_han(after) and after not in "“‘「『《（":
         return False
-    following = text[end : end + 8].lstrip()[:1]
-    if following.islower():  # "Yahoo! is", "approx. five", '"What?" he said'
+    ahead = text[end : end + 8]
+    following = ahead.lstrip()[:1]
+    if following.islower() and "\n" not in ahead.partition(following)[0]:  # "Yahoo! is", '"What?" he said'
         return False
     if marks[0] != "." or marks.startswith("...."):
         return True
     if marks.startswith(".."):  # an ellipsis: in Chinese it closes, in English it may stand anywhere
         return is_han(before)
-    if glued:
-        return is_han(before)
+    if glued and not before.isalpha():
+        return False
     return not is_abbreviation(text, start, following)
 
 

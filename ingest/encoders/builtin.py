@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 HAN, LETTER = 1, 2
 # What a feature of each kind weighs. Single characters, short words and word pieces are common: they only break ties.
 SINGLE, PAIR, WORD, SHORT_WORD, STEM, WORD_PIECE = range(6)
-WEIGHTS = np.array([0.4, 1.0, 1.0, 0.3, 0.7, 0.25])
+WEIGHTS = np.array([0.4, 1.0, 0.7, 0.3, 1.0, 0.25])
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 # English endings that are dropped for the stem, longest first.
 ENDINGS = ("ations", "ation", "ingly", "edly", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s")

@@ -1,0 +1,103 @@
+"""Sentence ends and the rank of every border, Chinese and English."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.boundaries import Rank, find_sentence_ends, find_spans
+
+
+def sentences(text: str) -> list[str]:
+    ends = [0, *sorted(set(find_sentence_ends(text)) - {len(text)}), len(text)]
+    return [text[first:last].strip() for first, last in pairwise(ends)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["今天下雨。", "明天晴！", "真的吗？", "嗯；", "好……", "走吧"],
+        ["他说：“走吧。”", "她没有动。"],
+        ["（这是注释。）", "正文开始。"],
+        ["「真的？！」", "『是的。』", "完。"],
+        ["你好吗?", "我很好!", "我去了.", "他没去."],
+        ["价格是3.14元。", "共1,000人。"],
+        ["这是中文。", "This is English.", "又是中文。"],
+        ["他……", "走了。"],
+        ["等等......", "我来了。"],
+    ],
+)
+def test_chinese_sentences_end_at_their_marks(parts: list[str]) -> None:
+    assert sentences("".join(parts)) == parts
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["Dr. Smith met Mr. J. R. Jones at 5 p.m. yesterday.", "They left."],
+        ["It cost $3.14 in the U.S. market.", "Cheap!", "Was it?", "Yes."],
+        ["See www.example.com/a.b?c=d. or mail a.b@c.org now.", "Done."],
+        ["Well ... I do not know.", "Wait...what?", "No!"],
+        ['"Stop!" he said.', '"Why?"', "She ran."],
+        ["Fruits (e.g. apples, i.e. the red ones) are good.", "Eat them."],
+        ["Acme Inc. was founded in 1999.", "It grew."],
+        ["He works at Acme Inc.", "She does not."],
+        ["See Fig. 3 and No. 5 in Vol. 2.", "He said no.", "Really."],
+        ["(It rained.)", "We stayed."],
+        ["Use Python 3.11.", "It is fast."],
+    ],
+)
+def test_english_sentences_end_only_where_they_end(parts: list[str]) -> None:
+    assert sentences(" ".join(parts)) == parts
+
+
+@pytest.mark.parametrize("text", ["1. First thing", "  12. Twelfth thing", "a. Alpha", "iv. Fourth", "- 3. Third"])
+def test_a_list_number_ends_nothing(text: str) -> None:
+    assert sentences(text) == [text.strip()]
+    assert sentences(f"Before that.\n{text}") == ["Before that.", text.strip()]
+
+
+def ranks(text: str) -> list[tuple[str, int]]:
+    spans = find_spans(text, [], 64)
+    return [(text[s:e], int(r)) for s, e, r in zip(spans.starts, spans.ends, spans.ranks, strict=True)]
+
+
+def test_each_border_has_its_rank() -> None:
+    assert ranks("甲，乙：丙。丁 x, y\nz\n\nword.\nV") == [
+        ("甲，", Rank.PARAGRAPH),
+        ("乙：", Rank.COMMA),
+        ("丙。", Rank.CLAUSE),
+        ("丁", Rank.SENTENCE),
+        ("x,", Rank.WORD),
+        ("y", Rank.COMMA),
+        ("z", Rank.LINE),
+        ("word.", Rank.PARAGRAPH),
+        ("V", Rank.ITEM),
+    ]
+
+
+def test_numbers_and_times_are_not_cut_inside() -> None:
+    assert [part for part, _ in ranks("1,000 a:b 12:30")] == ["1,000", "a:b", "12:30"]
+
+
+def test_a_long_run_is_cut_hard_but_not_before_a_combining_mark() -> None:
+    text = "e\u0301" * 100
+    parts = [part for part, _ in ranks(text)]
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= 64
+    assert all(part[0] == "e" for part in parts)
+
+
+@given(st.text(alphabet="aB1. ,!?。，；“”\"'()（）\n\u3000…中文\u0301\u200d😀", max_size=200))
+def test_spans_hold_all_text_and_no_white_space(text: str) -> None:
+    spans = find_spans(text, [], 8)
+    place = 0
+    for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
+        assert not text[place:start].strip()
+        assert text[start:end].strip() == text[start:end] != ""
+        assert end - start <= 9
+        place = end
+    assert not text[place:].strip()
