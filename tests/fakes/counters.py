@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 class WordCounter:
@@ -33,4 +34,4 @@ class HeavyCounter:
     """Four tokens a character, as a byte-level tokenizer may need."""
 
     def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
-        return [4.0 * (last - first) for first, last in zip(cuts, cuts[1:], strict=False)]
+        return [4.0 * (last - first) for first, last in pairwise(cuts)]

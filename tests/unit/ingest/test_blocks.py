@@ -10,10 +10,11 @@ def blocks(text: str) -> list[tuple[BlockKind, str]]:
 
 
 def test_fences_tables_and_items_are_found() -> None:
-    text = "文\n```py\n# - x\n| a |\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- one\n  more\n- two\n\n1. first\n（二）第二\n"
+    code, table = "```py\n# - x\n| a |\n```", "| a | b |\n|---|---|\n| 1 | 2 |\n"
+    text = f"文\n{code}\n{table}\n- one\n  more\n- two\n\n1. first\n（二）第二\n"
     assert blocks(text) == [
-        (BlockKind.CODE, "```py\n# - x\n| a |\n```"),
-        (BlockKind.TABLE, "| a | b |\n|---|---|\n| 1 | 2 |\n"),
+        (BlockKind.CODE, code),
+        (BlockKind.TABLE, table),
         (BlockKind.ITEM, "- one\n  more\n"),
         (BlockKind.ITEM, "- two"),
         (BlockKind.ITEM, "1. first\n"),
