@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.terms import MOST_TERMS, iter_tokens, read_terms
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("杭州西湖", ["杭州", "州西", "西湖", "湖"]),
+        ("湖", ["湖"]),
+        ("用GPU训练", ["用", "gpu", "训练", "练"]),
+        ("The Foxes", ["the", "foxes"]),
+        ("GB/T 23776—2018", ["gb/t", "gb", "t", "23776-2018", "23776", "2018"]),
+        ("v2.5.1", ["v2.5.1", "v", "2", "5", "1"]),
+        ("ＡＢＣ１２３", ["abc123", "abc", "123"]),
+        ("C++ and C#", ["c++", "c", "and", "c#", "c"]),
+        ("don’t", ["don't", "don", "t"]),
+        ("max_model_len", ["max_model_len", "max", "model", "len"]),
+        ("ひらがな", ["ひら", "らが", "がな", "な"]),
+        ("，。 !?", []),
+    ],
+)
+def test_tokens(text: str, tokens: list[str]) -> None:
+    assert list(iter_tokens(text)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("question", "tokens"),
+    [
+        ("西湖在哪个省？", ["湖在", "西湖"]),
+        ("杭州有多少人口", ["人口", "杭州"]),
+        ("What is a fox?", ["a", "fox", "is"]),
+        ("WHO reports", ["reports", "who"]),
+        ("什么是什么", ["么是", "什么", "是什"]),
+        ("fox fox fox", ["fox"]),
+    ],
+)
+def test_a_question_keeps_what_can_be_looked_up(question: str, tokens: list[str]) -> None:
+    terms = read_terms(question)
+    assert sorted(terms.tokens) == tokens
+    assert terms.characters == []
+
+
+def test_single_characters_stand_in_when_there_is_nothing_else() -> None:
+    assert read_terms("湖").characters == ["湖"]
+    assert read_terms("湖 fox").characters == []
+
+
+def test_a_long_question_is_cut() -> None:
+    assert len(read_terms(" ".join(f"word{i}" for i in range(5000))).tokens) == MOST_TERMS
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_tokens_without_white_space_and_finds_itself(text: str) -> None:
+    tokens = list(iter_tokens(text))
+    assert all(token and not any(c.isspace() for c in token) for token in tokens)
+    terms = read_terms(text)
+    assert set(terms.tokens) <= set(tokens)
+    assert bool(tokens) == bool(terms.tokens or terms.characters)
