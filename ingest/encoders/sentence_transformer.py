@@ -18,7 +18,7 @@ import numpy as np
 from ingest.encoders.model_folder import check_model_folder, choose_instruction, fingerprint_folder, say_unavailable
 from kb.types import Vectors
 
-SLICE = 1 << 15  # characters tokenised in one go when counting
+SLICE = 1 << 12  # characters tokenised in one go when counting
 FALLBACK_LENGTH = 512
 
 
