@@ -126,6 +126,12 @@ class IndexShelf:
             place.state, place.copy = state, copy
         return True
 
+    def wait_for_adoption(self, kb_id: str) -> None:
+        """Return once no thread is adopting a generation of this knowledge base."""
+        adopter = self._get_place(kb_id).adopter
+        if adopter is not None:
+            adopter.join()
+
     # -- building -----------------------------------------------------------------------------------------------
 
     def _get_place(self, kb_id: str) -> _Place:
