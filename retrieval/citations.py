@@ -145,9 +145,11 @@ def _choose_span(claims: Sequence[str], passage: Passage, question: str) -> Span
 
 
 def _find_best(claim: str, sentences: Sequence[Sentence]) -> Sentence | None:
-    scores = score_sentences(weigh_claim(claim, sentences), sentences)
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return sentences[best] if scores[best] > 0 else None
+    weighed = weigh_claim(claim, sentences)
+    rated = zip(score_sentences(weighed, sentences), sentences, strict=True)
+    # a title that fits says nothing about which of its sentences does
+    fitting = [(score, sentence) for score, sentence in rated if weighed.weigh(sentence.terms) > 0]
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
 def _rewrite(answer: str, markers: Sequence[_Marker], numbers: dict[int, int]) -> str:

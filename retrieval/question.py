@@ -21,7 +21,7 @@ FUNCTION_WORDS = (
     "a an the and or of in on at to by for from with as is are was were be been being am do does did done has have had "
     "having i you he she it we they me him her them my your his its our their this that these those there here what "
     "which who whom whose when where why how many much can could will would shall should may might must not no if then "
-    "than so such into about over under after before between during through also only just very s t"
+    "than so such into about over under after before between during through also only just very s t mean means"
 )
 STOPWORDS = frozenset(FUNCTION_WORDS.split())
 WORD = re.compile(r"[^\W_]+(?:[-.'/+#][^\W_]+)*[+#]*")

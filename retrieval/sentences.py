@@ -22,6 +22,8 @@ ABBREVIATION = re.compile(
 )
 OPENS_SENTENCE = re.compile(r"\s*(?:[\"'“‘(\[«]*[A-Z0-9\u3400-\u9fff]|$|[-*•#|])")
 ITEM_MARK = re.compile(r"[-*•#|>]|\(?\d{1,3}[.)、]|[（(]?[一二三四五六七八九十]{1,3}[、）)]")
+RULE = re.compile(r"[-|:=\s*_]+")
+STATEMENT = re.compile(rf"[。！？!?.…：:；;|][{CLOSERS}]*$|^[-*•]|\d[\d.,]*\D|→")
 WRAPPED_LINE = 55  # characters: a line this long that ends without a mark goes on in the next one
 LONGEST = 600  # characters; a longer "sentence" is a table or a list and is cut at its lines
 
@@ -43,6 +45,13 @@ def cut_sentences(text: str) -> list[Span]:
         start = end
     spans += _trim(text, start, len(text))
     return spans
+
+
+def holds_statement(sentence: str) -> bool:
+    """Whether it says something by itself: a whole sentence, a row or item, or a line with a figure; no heading."""
+    if sentence.startswith("#") or RULE.fullmatch(sentence):
+        return False
+    return bool(STATEMENT.search(sentence)) or len(sentence) > WRAPPED_LINE
 
 
 def _iter_ends(text: str) -> Iterator[int]:

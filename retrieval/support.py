@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log
 
 from retrieval.question import list_matchable, list_terms
 from retrieval.search import Passage
-from retrieval.sentences import Span, cut_sentences
+from retrieval.sentences import cut_sentences
 
 LONE_CHARACTER = 0.4  # a single Han character says less than a pair
 IMAGINED = 50  # sentences without the term, added so that in a handful of them a common term still counts for something
+CONTEXT = 0.35  # of a term in what a sentence stands under against the same term in it
 LENGTH_WEIGHT = 0.25  # how much a sentence pays for being longer than the average, as BM25's b
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """A sentence of passage number `place` (from 0): `text` is `passage.text[start:end]`."""
+    """A sentence of passage number `place` (from 0): `text` is `passage.text[start:end]`.
+
+    `context` are the terms of what it stands under: title, heading, path, and for a table's row the table's first one.
+    """
 
     place: int
     start: int
     end: int
     text: str
     terms: frozenset[str]
+    context: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +46,7 @@ class Claim:
 
 def list_sentences(passages: Sequence[Passage]) -> list[Sentence]:
     """All sentences, in the order of the passages and within each in reading order."""
-    return [
-        _make_sentence(place, passage.text, span)
-        for place, passage in enumerate(passages)
-        for span in cut_sentences(passage.text)
-    ]
+    return [sentence for place, passage in enumerate(passages) for sentence in _iter_sentences(place, passage)]
 
 
 def weigh_claim(claim: str, sentences: Sequence[Sentence]) -> Claim:
@@ -59,26 +60,36 @@ def weigh_claim(claim: str, sentences: Sequence[Sentence]) -> Claim:
 
 
 def score_sentences(claim: Claim, sentences: Sequence[Sentence]) -> list[float]:
-    """One score a sentence, ≥ 0; 0 means that it shares no content term with the claim."""
+    """One score a sentence, ≥ 0; 0 means that neither it nor its context shares a content term with the claim."""
     return [
-        claim.weigh(sentence.terms) / (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(sentence.text) / claim.average)
+        (claim.weigh(sentence.terms) + CONTEXT * claim.weigh(sentence.context - sentence.terms))
+        / (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(sentence.text) / claim.average)
         for sentence in sentences
     ]
 
 
 def measure_cover(claim: Claim, sentences: Sequence[Sentence]) -> float:
-    """The largest share of the claim's weight, 0 to 1, that one sentence has together with the one before it."""
+    """The largest share of the claim's weight, 0 to 1, that one sentence has together with its context
+    and the sentence before it."""
     whole = sum(claim.weights.values())
     best = 0.0
     for i, sentence in enumerate(sentences):
         follows = i > 0 and sentences[i - 1].place == sentence.place
-        best = max(best, claim.weigh(sentence.terms | sentences[i - 1].terms if follows else sentence.terms))
+        terms = sentence.terms | sentence.context
+        best = max(best, claim.weigh(terms | sentences[i - 1].terms if follows else terms))
     return best / whole if whole else 0.0
 
 
-def _make_sentence(place: int, text: str, span: Span) -> Sentence:
-    piece = text[span.start : span.end]
-    return Sentence(place=place, start=span.start, end=span.end, text=piece, terms=frozenset(list_matchable(piece)))
+def _iter_sentences(place: int, passage: Passage) -> Iterator[Sentence]:
+    above = frozenset(list_matchable(" ".join([passage.title or "", passage.heading or "", passage.path])))
+    columns: frozenset[str] | None = None
+    for span in cut_sentences(passage.text):
+        text = passage.text[span.start : span.end]
+        terms = frozenset(list_matchable(text))
+        is_row = text.startswith("|")
+        context = above | columns if is_row and columns else above
+        yield Sentence(place=place, start=span.start, end=span.end, text=text, terms=terms, context=context)
+        columns = (columns or terms) if is_row else None
 
 
 def _weigh_term(term: str, frequency: int, count: int) -> float:

@@ -64,6 +64,12 @@ def test_an_answer_in_another_language_is_quoted_by_the_question() -> None:
     assert (citation.start, citation.end, citation.version, citation.page_start, citation.page_end) == (21, 29, 4, 2, 3)
 
 
+def test_a_title_alone_does_not_choose_the_sentence() -> None:
+    passage = make_passage("The lens is glass. 负责人是王小明。", title="Heron")
+    (citation,) = resolve_citations("Heron [1].", [passage], "负责人是谁？").citations
+    assert citation.quote == "负责人是王小明。"
+
+
 def test_claims_far_apart_are_not_stretched_into_one_quote() -> None:
     passage = make_passage("The crank is red. " + "Nothing happens here. " * 40 + "The dome is white.")
     (citation,) = resolve_citations("The crank is red [1]. The dome is white [1].", [passage]).citations

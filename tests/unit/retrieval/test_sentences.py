@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.sentences import cut_sentences
+from retrieval.sentences import cut_sentences, holds_statement
 
 
 def cut(text: str) -> list[str]:
@@ -44,6 +44,25 @@ def test_a_wrapped_line_goes_on() -> None:
 def test_a_table_is_cut_at_its_lines_when_it_grows_too_long() -> None:
     line = "some words of a row that has no mark at its end and is long enough to go on"
     assert len(cut("\n".join([line] * 40))) > 1
+
+
+@pytest.mark.parametrize(
+    ("sentence", "says"),
+    [
+        ("The dome is open.", True),
+        ("主镜口径很大。", True),
+        ("| 学生 | 80 元 |", True),
+        ("- crank", True),
+        ("Opens at 17:00 daily", True),
+        ("# 票价 80 元。", False),
+        ("Error codes", False),
+        ("5 Error codes", True),  # a figure may be all that a line is for
+        ("|---|:-:|", False),
+        ("Qingya Observatory", False),
+    ],
+)
+def test_holds_statement(sentence: str, *, says: bool) -> None:
+    assert holds_statement(sentence) is says
 
 
 @given(st.text(alphabet="aA1. \n。！？“”…\"')]-|第", max_size=80))

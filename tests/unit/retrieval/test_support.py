@@ -20,6 +20,17 @@ def test_rare_terms_count_more_and_no_term_counts_nothing() -> None:
     assert scores[3] == 0
 
 
+def test_a_row_stands_under_the_head_of_its_table_and_every_sentence_under_its_title() -> None:
+    table = make_passage("|票种|开放夜|\n|---|---|\n|学生|80 元|\n\n后文没有关系。", title="票价", path="a.md")
+    head, rule, row, rest = list_sentences([table])
+    assert head.text == "|票种|开放夜|"
+    assert {"票种", "开放", "票价"} <= row.context
+    assert "票种" not in rest.context
+    scores = score_sentences(weigh_claim("学生的开放夜票价", [head, rule, row, rest]), [head, rule, row, rest])
+    assert scores[2] > 2 * scores[3]
+    assert scores[3] > 0  # its title has the word
+
+
 def test_cover_spans_a_sentence_and_the_one_before_it() -> None:
     sentences = list_sentences([make_passage("The dome was bought. It cost much."), make_passage("Nothing.")])
     assert measure_cover(weigh_claim("dome cost", sentences), sentences) == pytest.approx(1)
