@@ -6,9 +6,9 @@
     <directory>/<kb>/<space>/<revision>.manifest.json  size and SHA-256 of all these; written last: what it does not
                                                        name does not exist
 
-Every file is written under a temporary name, flushed, fsynced and renamed. Before a generation is used each of its
-files is read once and compared with the manifest, for the formats themselves carry no checksum. What does not agree is
-renamed to `*.corrupt`, said once in the log, and the next older generation or the rows take its place.
+Every file is written under a temporary name, flushed, fsynced and renamed. Before use each file is read once and
+compared with the manifest, for the formats carry no checksum. What does not agree is renamed to `*.corrupt`, said once
+in the log, and the next older generation or the rows take its place.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from kb import crash
 from kb.blobs import fsync_folder, raise_for_disk
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 KEPT = 2  # the newest generation, and one older for the case that the newest turns out bad
 MANIFEST = re.compile(r"(\d{1,19})\.manifest\.json")
 PART = re.compile(r"\d{1,19}\.(dense|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
-BLOCK = 1 << 20
+KB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +70,15 @@ class Generation:
     lexical: Path
 
 
+def find_kb_folder(directory: Path, kb_id: str) -> Path:
+    """Raises ValueError for an id that is none, so that no path is ever made of what a caller sent."""
+    if not KB_ID.fullmatch(kb_id):
+        raise ValueError(f"{kb_id!r} is no id of a knowledge base")
+    return directory / kb_id
+
+
 def find_space_folder(directory: Path, kb_id: str, space_id: int) -> Path:
-    return directory / kb_id / str(space_id)
+    return find_kb_folder(directory, kb_id) / str(space_id)
 
 
 def list_revisions(folder: Path) -> list[int]:
@@ -167,10 +173,11 @@ def _feed_dense(batches: Iterator[list[IndexRow]], builder: DenseBuilder) -> Ite
 
 def _write_lexical(batches: Iterator[list[IndexRow]], folder: Path, revision: int) -> dict[str, FileSeal]:
     temporary, target = folder / f"{revision}.lexical.tmp", folder / f"{revision}.lexical"
-    WorkingCopy(temporary).apply(batches)
-    for path in temporary.iterdir():
-        if path.name.startswith("."):
-            path.unlink()
+    copy = WorkingCopy(temporary)
+    copy.apply(batches)
+    copy.settle()
+    for path in temporary.glob(".*"):
+        path.unlink()
     files = {f"{target.name}/{path.name}": _seal_file(path, sync=True) for path in list_index_files(temporary)}
     fsync_folder(temporary)
     temporary.rename(target)
@@ -276,25 +283,17 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _seal_file(path: Path, *, sync: bool = False) -> FileSeal:
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        for block in _iter_blocks(file):
-            digest.update(block)
-            size += len(block)
+        digest = hashlib.file_digest(file, "sha256")
         if sync:
             os.fsync(file.fileno())
-    return FileSeal(size=size, sha256=digest.hexdigest())
-
-
-def _iter_blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(BLOCK):
-        yield block
+        return FileSeal(size=file.tell(), sha256=digest.hexdigest())
 
 
 def _set_aside(folder: Path, revision: int) -> None:
     for kind in ("manifest.json", "dense", "ids", "lexical"):
         path = folder / f"{revision}.{kind}"
         target = path.with_name(path.name + ".corrupt")
-        if path.exists():
+        with suppress(FileNotFoundError, PermissionError):  # lost, or not ours to rename: it is not used either way
             _remove_path(target)
             path.rename(target)

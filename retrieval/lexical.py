@@ -12,18 +12,22 @@ operators, quotes and brackets in a question are just characters.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 
 import tantivy
 
 from kb.errors import Unavailable
 from kb.types import IndexRow, Match
 from retrieval.terms import ENGLISH, MOST_TERMS, QuestionTerms, iter_tokens, read_terms
+
+logger = logging.getLogger(__name__)
 
 HEAP_BYTES = 15_000_000  # the least tantivy takes; it grows into it while writing and gives it back after
 # What a term counts in title, path or heading, and what a shared English stem counts, where the very same term in the
@@ -116,6 +120,7 @@ class WorkingCopy:
     def __init__(self, folder: Path, sealed: Path | None = None) -> None:
         """Raises Unavailable (`index_unavailable`) when the folder cannot be made or the sealed files do not open."""
         self.folder = folder
+        self._settling: Thread | None = None
         try:
             folder.mkdir(parents=True)
             if sealed is not None:
@@ -138,6 +143,7 @@ class WorkingCopy:
         return self.open_view()
 
     def _write_changes(self, batches: Iterable[Sequence[IndexRow]], removed: Sequence[int]) -> None:
+        self.settle()
         writer = self._index.writer(HEAP_BYTES, 1)
         try:
             self._delete_rows(writer, removed)
@@ -146,10 +152,11 @@ class WorkingCopy:
                 for row in rows:
                     writer.add_document(_make_document(row))
             writer.commit()
-            writer.wait_merging_threads()  # ends the writer's threads as well
-        finally:
-            del writer  # a traceback would keep it, and with it the folder's lock
-        _return_memory()
+        except BaseException:
+            del writer  # uncommitted it is dropped; the traceback would keep it, and with it the folder's lock
+            raise
+        self._settling = Thread(target=_settle, args=(writer,), name=f"settle-{self.folder.name}")
+        self._settling.start()
 
     def _delete_rows(self, writer: tantivy.IndexWriter, chunk_ids: Sequence[int]) -> None:
         """By query: deleting by term takes a Python integer for a signed one and finds nothing in an unsigned field."""
@@ -162,9 +169,26 @@ class WorkingCopy:
         self._index.reload()
         return LexicalView(searcher=self._index.searcher(), schema=self._index.schema)
 
+    def settle(self) -> None:
+        """Return once segments are merged and the last writer's threads have ended."""
+        if self._settling is not None:
+            self._settling.join()
+            self._settling = None
+
     def close(self) -> None:
         """Remove the folder. Views out of it keep working: their files stay open."""
+        self.settle()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _settle(writer: tantivy.IndexWriter) -> None:
+    """Let a writer finish its merges, which takes up to some 100 ms that no search should wait for, and end it."""
+    try:
+        writer.wait_merging_threads()
+    except (ValueError, OSError) as error:  # a merge that failed costs speed, never rows
+        logger.warning("index.merge_failed", extra={"reason": type(error).__name__})
+    del writer
+    _return_memory()
 
 
 def _build_splitter() -> tantivy.TextAnalyzer:

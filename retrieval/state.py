@@ -26,7 +26,7 @@ from kb.errors import KbError, NotFound, Unavailable
 from kb.ports import IndexFeed
 from kb.types import Head, IndexRow
 from retrieval.dense import DenseView, open_view, stack_vectors
-from retrieval.generations import find_space_folder, list_revisions, load_generation
+from retrieval.generations import find_kb_folder, find_space_folder, list_revisions, load_generation
 from retrieval.lexical import LexicalView, WorkingCopy
 
 logger = logging.getLogger(__name__)
@@ -87,14 +87,15 @@ class IndexShelf:
         return state
 
     def drop(self, kb_id: str) -> None:
-        """Forget a deleted knowledge base and remove its index files."""
+        """Forget a deleted knowledge base and remove its index files. Raises ValueError for what is no id."""
+        folder = find_kb_folder(self._directory, kb_id)
         with self._lock:
             place = self._places.pop(kb_id, None)
         if place is not None:
             with place.lock:
                 place.dropped, place.state = True, None
                 _close(place)
-        shutil.rmtree(self._directory / kb_id, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Wait for builders and remove the private folder."""
@@ -103,6 +104,9 @@ class IndexShelf:
         for place in places:
             if place.adopter is not None:
                 place.adopter.join()
+            with place.lock:
+                place.dropped, place.state = True, None
+                _close(place)
         self._claim.close()
         shutil.rmtree(self._live, ignore_errors=True)
 

@@ -264,6 +264,14 @@ def test_a_dropped_knowledge_base_leaves_no_files(feed: MemoryFeed, shelf: Index
     shelf.drop("kb1")
 
 
+@pytest.mark.parametrize("kb_id", ["..", ".", "", "../other", "/tmp", "a/b", "kb1\x00"])
+def test_no_path_is_made_of_what_is_no_id(shelf: IndexShelf, tmp_path: Path, kb_id: str) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match="no id"):
+        shelf.drop(kb_id)
+    assert (tmp_path / "other").exists()
+
+
 def test_private_folders_of_dead_processes_go_and_living_ones_stay(feed: MemoryFeed, tmp_path: Path) -> None:
     directory = tmp_path / "indexes"
     dead = directory / "live-1-dead"
