@@ -171,16 +171,15 @@ class Searcher:
         """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
         hits: list[Hit] = []
-        request, size = walk.request, max(FEWEST_CANDIDATES, 2 * walk.request.top_k)
-        for start in range(0, len(fused), size):
+        request, start, size = walk.request, 0, max(FEWEST_CANDIDATES, 2 * walk.request.top_k)
+        while start < len(fused) and len(hits) < request.top_k:
             part = fused[start : start + size]
             fresh = [match.chunk_id for match in part if match.chunk_id not in joined]
             if fresh:
                 found = self._feed.list_visible(request.kb_id, walk.state.revision, fresh, request.only)
                 joined.update((chunk_id, found.get(chunk_id)) for chunk_id in fresh)
             hits += _make_hits(part, joined)
-            if len(hits) >= request.top_k:
-                break
+            start, size = start + size, 2 * size
         return hits
 
     def _ask_dense(self, walk: _Walk, wanted: int) -> list[Match]:

@@ -1,0 +1,89 @@
+"""Does the context of a search hold the answer? The built-in encoder on real questions, against floors once reached.
+
+A floor is a little under what was measured when it was set (400 questions: cmrc_long_zh .963, squad_en .963, nq_en .970
+within 1,024 tokens), so that it falls when the splitter, the tokens, the weights or the merge get worse.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.feed import Encoders, MemoryFeed
+
+from ingest.encoders.builtin import BuiltinEncoder
+from ingest.splitter import SplitterSettings, split_document
+from kb.tokens import estimate_tokens
+from kb.types import Page, PageVerdict, ParsedDocument
+from retrieval.search import Searcher, SearchRequest
+from retrieval.state import IndexShelf
+
+DATA = Path(os.environ.get("KB_EVAL_DATA", Path(__file__).parents[3] / "shared" / "data")) / "qa"
+QUESTIONS = 150
+
+pytestmark = pytest.mark.evaluation
+
+
+def read_lines(name: str) -> list[dict[str, Any]]:
+    path = DATA / f"{name}.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"no evaluation data: {path.name} is not there, set KB_EVAL_DATA")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def split_text(text: str, encoder: BuiltinEncoder) -> list[str]:
+    page = Page(number=1, start=0, end=len(text), verdict=PageVerdict.INDEXED)
+    parsed = ParsedDocument(text=text, pages=[page])
+    return [text[chunk.start : chunk.end] for chunk in split_document(parsed, encoder, SplitterSettings())]
+
+
+def squeeze(text: str) -> str:
+    return re.sub(r"\s+", "", text).lower()
+
+
+def holds_answer(question: dict[str, Any], passages: list[tuple[str, str]], budget: float) -> bool:
+    """Whether an answer stands in a passage of a gold document within the first `budget` tokens."""
+    for doc_id, text in passages:
+        cost = estimate_tokens(text)
+        kept = squeeze(text if cost <= budget else text[: int(len(text) * budget / cost)])
+        if doc_id in question["doc_ids"] and any(squeeze(answer) in kept for answer in question["answers"]):
+            return True
+        budget -= cost
+        if budget <= 0:
+            return False
+    return False
+
+
+@pytest.mark.parametrize(
+    ("name", "at_512", "at_1024"), [("cmrc_long_zh", 0.91, 0.94), ("squad_en", 0.89, 0.93), ("nq_en", 0.93, 0.95)]
+)
+def test_the_context_holds_the_answer(name: str, at_512: float, at_1024: float, tmp_path: Path) -> None:
+    encoder, feed = BuiltinEncoder(), MemoryFeed(BuiltinEncoder.dimension)
+    feed.encoder = encoder
+    feed.add_kb("kb1")
+    documents = read_lines(f"{name}.corpus")
+    feed.publish(
+        "kb1", {f"{d['doc_id']}/{d['title'] or 'untitled'}.txt": split_text(d["text"], encoder) for d in documents}
+    )
+    questions = [q for q in read_lines(f"{name}.queries") if q["answerable"] and q.get("scope") != "doc"]
+    questions = random.Random(7).sample(questions, QUESTIONS)
+    shelf = IndexShelf(feed, tmp_path / "indexes")
+    searcher = Searcher(shelf, feed, feed, Encoders(encoder))
+    held = {512: 0, 1024: 0}
+    for question in questions:
+        request = SearchRequest(query=question["question"], kb_id="kb1", embedding_model="builtin", top_k=20)
+        passages = [(p.path.split("/")[0], p.text) for p in searcher.search(request).passages]
+        for budget in held:
+            held[budget] += holds_answer(question, passages, budget)
+    shelf.close()
+    shares = {budget: count / QUESTIONS for budget, count in held.items()}
+    print(name, shares)
+    assert shares[512] >= at_512
+    assert shares[1024] >= at_1024
