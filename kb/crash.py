@@ -1,7 +1,7 @@
 """Named crash points: places where a test kills the process to prove that nothing acknowledged is lost.
 
 `KB_CRASH=name:n` kills the process with SIGKILL the n-th time it reaches that point. Unset, a point costs one
-comparison. The names are listed in `POINTS`, so that a test can walk through all of them and a typing slip is refused at start.
+comparison. The names are listed in `POINTS`, so that a test can walk through all of them and a typing slip is refused.
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""The catalog as one object: every noun's operations over one database."""
+
+from __future__ import annotations
+
+from kb.catalog.database import Database
+from kb.catalog.documents import Documents
+from kb.catalog.feed import CatalogFeed
+from kb.catalog.jobs import Jobs
+from kb.catalog.knowledge_bases import KnowledgeBases
+from kb.catalog.publishing import Publisher
+from kb.catalog.purge import Purges
+from kb.catalog.staging import Staging
+from kb.catalog.uploads import Uploads
+from kb.ports import TextSource
+
+
+class Catalog:
+    """Thread-safe; one a process."""
+
+    def __init__(self, database: Database, texts: TextSource) -> None:
+        self.database = database
+        self.knowledge_bases = KnowledgeBases(database)
+        self.documents = Documents(database)
+        self.uploads = Uploads(database)
+        self.jobs = Jobs(database)
+        self.staging = Staging(database)
+        self.publisher = Publisher(database)
+        self.purges = Purges(database)
+        self.feed = CatalogFeed(database, texts)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,266 @@
+"""Documents: what a user sees of them, and their deletion, which is a purge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, insert, literal, or_, select, update
+
+from kb import crash
+from kb.catalog import tables as t
+from kb.catalog.database import Database
+from kb.catalog.purge import delete_versions
+from kb.errors import NotFound
+from kb.types import Document, DocumentError, DocumentStatus, JobState, Page, PageVerdict, StoredChunk, VersionState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentFilter:
+    kb_id: str
+    status: DocumentStatus | None = None
+    path_prefix: str = ""
+    after: str = ""  # the last path already seen
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveText:
+    """Where the text of one version is, and where its pages lie in it."""
+
+    version: int
+    text_sha: str
+    pages: Sequence[Page]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Purged:
+    """What a deletion took out: how many documents, and files that may now be unreferenced."""
+
+    documents: int
+    sha256s: frozenset[str] = frozenset()
+    text_shas: frozenset[str] = frozenset()
+
+
+class Documents:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, document_id: str) -> Document:
+        """Raises NotFound (`document_not_found`)."""
+        with self._database.read() as connection:
+            return _fetch(connection, document_id)
+
+    def list_documents(self, only: DocumentFilter, limit: int) -> list[Document]:
+        """In order of path."""
+        query = _described().where(t.document.c.kb_id == only.kb_id, t.document.c.path > only.after)
+        if only.path_prefix:
+            query = query.where(_under(only.path_prefix))
+        if only.status is not None:
+            query = query.where(_has_status(only.status))
+        query = query.order_by(t.document.c.path).limit(limit)
+        with self._database.read() as connection:
+            return [_to_document(row) for row in connection.execute(query).mappings()]
+
+    def find_by_path(self, kb_id: str, path: str) -> Document:
+        """Raises NotFound (`document_not_found`)."""
+        query = _described().where(t.document.c.kb_id == kb_id, t.document.c.path == path)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise NotFound("document_not_found", f"there is no document {path!r} in this knowledge base")
+        return _to_document(row)
+
+    def list_chunks(self, document_id: str, limit: int, after: int = -1) -> list[tuple[str, StoredChunk]]:
+        """Chunks of the live version in order, each with its `text_sha`. Raises NotFound."""
+        chunk = t.chunk.c
+        query = (
+            select(t.chunk, t.version.c.text_sha)
+            .join(t.publication, t.publication.c.version_id == chunk.version_id)
+            .join(t.version, t.version.c.id == chunk.version_id)
+            .where(t.publication.c.document_id == document_id, t.publication.c.until_revision.is_(None))
+            .where(chunk.ordinal > after)
+            .order_by(chunk.ordinal)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            _fetch(connection, document_id)
+            return [(row["text_sha"], to_stored_chunk(row)) for row in connection.execute(query).mappings()]
+
+    def find_text(self, document_id: str, number: int | None = None) -> LiveText:
+        """The live version's text, or that of `number`. Raises NotFound (`document_not_found`, `no_version`)."""
+        query = select(t.version).where(t.version.c.document_id == document_id)
+        if number is None:
+            live = (t.publication.c.version_id == t.version.c.id) & t.publication.c.until_revision.is_(None)
+            query = query.join(t.publication, live)
+        else:
+            query = query.where(t.version.c.number == number)
+        with self._database.read() as connection:
+            _fetch(connection, document_id)
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None or row["text_sha"] is None:
+            which = "no version that answers" if number is None else f"no version {number} with a text"
+            raise NotFound("no_version", f"document {document_id} has {which}")
+        pages = [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in row["ledger"] or ()]
+        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=pages)
+
+    def delete(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> Purged:
+        """Purge documents of one knowledge base by id or path prefix: when this returns none of them can answer.
+
+        Their chunks, vectors and versions are gone from SQL; the caller removes files that nobody else names.
+        """
+        chosen = []
+        if ids:
+            chosen.append(t.document.c.id.in_(ids))
+        if path_prefix is not None:
+            chosen.append(_under(path_prefix))
+        if not chosen:
+            return Purged(documents=0)
+        query = select(t.document.c.id).where(t.document.c.kb_id == kb_id, or_(*chosen))
+        with self._database.write() as connection:
+            gone = connection.execute(query.where(t.document.c.deleted_at.is_(None))).scalars().all()
+            purged = _purge(connection, kb_id, gone)
+            crash.reach("delete.pre_commit")
+        crash.reach("delete.post_commit")
+        return purged
+
+
+def _purge(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
+    if not document_ids:
+        return Purged(documents=0)
+    now = datetime.now(UTC)
+    _log_removal(connection, kb_id, document_ids, now)
+    sha256s: set[str] = set()
+    text_shas: set[str] = set()
+    for first in range(0, len(document_ids), 500):
+        batch = document_ids[first : first + 500]
+        connection.execute(update(t.document).where(t.document.c.id.in_(batch)).values(deleted_at=now))
+        versions = connection.execute(select(t.version).where(t.version.c.document_id.in_(batch))).mappings().all()
+        sha256s.update(row["sha256"] for row in versions)
+        text_shas.update(row["text_sha"] for row in versions if row["text_sha"])
+        connection.execute(delete(t.publication).where(t.publication.c.document_id.in_(batch)))
+        delete_versions(connection, [row["id"] for row in versions])
+    return Purged(documents=len(document_ids), sha256s=frozenset(sha256s), text_shas=frozenset(text_shas))
+
+
+def _log_removal(connection: Connection, kb_id: str, document_ids: Sequence[str], now: datetime) -> None:
+    """One revision that says which chunks went, so that every index drops them."""
+    head = t.knowledge_base.c
+    number: int = connection.execute(
+        update(t.knowledge_base)
+        .where(head.id == kb_id)
+        .values(head_revision=head.head_revision + 1)
+        .returning(head.head_revision)
+    ).scalar_one()
+    space_id = connection.execute(
+        select(t.space.c.id).where(t.space.c.kb_id == kb_id, t.space.c.state == "live")
+    ).scalar_one()
+    removed = 0
+    for first in range(0, len(document_ids), 500):
+        open_rows = (
+            t.publication.c.document_id.in_(document_ids[first : first + 500]),
+            t.publication.c.until_revision.is_(None),
+        )
+        removed += connection.execute(select(func.count()).select_from(t.publication).where(*open_rows)).scalar_one()
+        went = (
+            select(
+                t.knowledge_base.c.id, t.knowledge_base.c.head_revision, t.chunk.c.space_id, literal("-"), t.chunk.c.id
+            )
+            .select_from(t.publication)
+            .join(t.chunk, t.chunk.c.version_id == t.publication.c.version_id)
+            .join(t.knowledge_base, t.knowledge_base.c.id == kb_id)
+            .where(*open_rows)
+        )
+        columns = ["kb_id", "revision", "space_id", "op", "chunk_id"]
+        connection.execute(insert(t.change_log).from_select(columns, went))
+    row = {"kb_id": kb_id, "number": number, "space_id": space_id, "created_at": now}
+    connection.execute(insert(t.revision).values(**row, added=0, changed=0, removed=removed))
+
+
+def _under(prefix: str) -> Any:  # noqa: ANN401
+    return func.substr(t.document.c.path, 1, len(prefix)) == prefix
+
+
+def _described() -> Select[Any]:
+    newest = (
+        select(t.version.c.document_id, func.max(t.version.c.number).label("number"))
+        .group_by(t.version.c.document_id)
+        .subquery()
+    )
+    live = t.version.alias("live")
+    is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
+    return (
+        select(
+            t.version,
+            t.document.c.id.label("doc_id"),
+            t.document.c.kb_id,
+            t.document.c.path,
+            t.document.c.source_id,
+            t.document.c.created_at.label("doc_created_at"),
+            t.job.c.state.label("job_state"),
+            live.c.number.label("live_number"),
+            live.c.chunk_count.label("live_chunks"),
+        )
+        .select_from(t.document)
+        .join(newest, newest.c.document_id == t.document.c.id)
+        .join(t.version, and_(t.version.c.document_id == t.document.c.id, t.version.c.number == newest.c.number))
+        .outerjoin(t.job, t.job.c.id == t.version.c.job_id)
+        .outerjoin(t.publication, is_open)
+        .outerjoin(live, live.c.id == t.publication.c.version_id)
+        .where(t.document.c.deleted_at.is_(None))
+    )
+
+
+def _has_status(status: DocumentStatus) -> Any:  # noqa: ANN401
+    state, running = t.version.c.state, t.job.c.state == JobState.RUNNING
+    if status is DocumentStatus.FAILED:
+        return state == VersionState.FAILED
+    if status is DocumentStatus.READY:
+        return state.in_((VersionState.PUBLISHED, VersionState.SUPERSEDED))
+    return and_(state == VersionState.STAGED, running if status is DocumentStatus.INDEXING else ~running)
+
+
+def _fetch(connection: Connection, document_id: str) -> Document:
+    row = connection.execute(_described().where(t.document.c.id == document_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("document_not_found", f"there is no document {document_id[:64]!r}")
+    return _to_document(row)
+
+
+def _status_of(row: RowMapping) -> DocumentStatus:
+    if row["state"] == VersionState.FAILED:
+        return DocumentStatus.FAILED
+    if row["state"] == VersionState.STAGED:
+        return DocumentStatus.INDEXING if row["job_state"] == JobState.RUNNING else DocumentStatus.PENDING
+    return DocumentStatus.READY
+
+
+def _to_document(row: RowMapping) -> Document:
+    failed = row["error_code"] is not None
+    return Document(
+        id=row["doc_id"],
+        kb_id=row["kb_id"],
+        path=row["path"],
+        title=row["title"],
+        media_type=row["media_type"],
+        size=row["size"],
+        sha256=row["sha256"],
+        status=_status_of(row),
+        language=row["language"],
+        encoding=row["encoding"],
+        pages=row["pages"],
+        chunks=row["live_chunks"] or 0,
+        coverage=row["coverage"],
+        error=DocumentError(code=row["error_code"], detail=row["error_detail"] or "") if failed else None,
+        version=row["number"],
+        live_version=row["live_number"],
+        metadata=row["metadata"],
+        source_id=row["source_id"],
+        created_at=row["doc_created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def to_stored_chunk(row: RowMapping) -> StoredChunk:
+    return StoredChunk(**{name: row[name] for name in StoredChunk.__dataclass_fields__})

@@ -1,0 +1,185 @@
+"""Knowledge bases: create, find, rename, delete. A deleted one frees its name at once; a purge job takes the rest."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from kb.catalog import tables as t
+from kb.catalog.database import Database
+from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
+from kb.errors import Conflict, NotFound
+from kb.types import JobKind, KnowledgeBase, Lane, SpaceState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewKnowledgeBase:
+    name: str
+    description: str
+    language: str
+    embedding_model: str
+    fingerprint: str  # of encoder and splitter together: what makes two chunks' vectors belong to one space
+    dimension: int
+    chunk_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnowledgeBaseSettings:
+    """What a worker needs to know to fill the live space."""
+
+    kb_id: str
+    space_id: int
+    embedding_model: str
+    fingerprint: str
+    chunk_tokens: int
+
+
+class KnowledgeBases:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: NewKnowledgeBase) -> KnowledgeBase:
+        """Raises Conflict (`knowledge_base_exists`)."""
+        kb_id = uuid.uuid4().hex
+        with self._database.write() as connection:
+            row = {
+                "id": kb_id,
+                "name": new.name,
+                "description": new.description,
+                "language": new.language,
+                "settings": {"embedding_model": new.embedding_model, "chunk_tokens": new.chunk_tokens},
+                "head_revision": 0,
+                "created_at": datetime.now(UTC),
+            }
+            try:
+                connection.execute(insert(t.knowledge_base).values(row))
+            except IntegrityError:
+                raise _name_taken(new.name) from None
+            connection.execute(
+                insert(t.space).values(
+                    kb_id=kb_id,
+                    embedding_model=new.embedding_model,
+                    fingerprint=new.fingerprint,
+                    dimension=new.dimension,
+                    state=SpaceState.LIVE,
+                )
+            )
+            return _fetch(connection, kb_id)
+
+    def get(self, name_or_id: str) -> KnowledgeBase:
+        """Raises NotFound (`knowledge_base_not_found`)."""
+        with self._database.read() as connection:
+            return _fetch(connection, name_or_id)
+
+    def list_knowledge_bases(self, limit: int, after: str = "") -> list[KnowledgeBase]:
+        """In order of name; `after` is the last name already seen."""
+        query = _described().where(t.knowledge_base.c.name > after).order_by(t.knowledge_base.c.name).limit(limit)
+        with self._database.read() as connection:
+            return [_to_knowledge_base(row) for row in connection.execute(query).mappings()]
+
+    def update(self, kb_id: str, changes: dict[str, str]) -> KnowledgeBase:
+        """`changes` may hold `name` and `description`. Raises NotFound, Conflict (`knowledge_base_exists`)."""
+        with self._database.write() as connection:
+            _fetch(connection, kb_id)
+            if changes:
+                try:
+                    connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == kb_id).values(**changes))
+                except IntegrityError:
+                    raise _name_taken(changes.get("name", "")) from None
+            return _fetch(connection, kb_id)
+
+    def delete(self, kb_id: str) -> None:
+        """Gone for every reader when this returns; rows and files follow in a purge job. Raises NotFound."""
+        with self._database.write() as connection:
+            found = _fetch(connection, kb_id)
+            now = datetime.now(UTC)
+            connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == found.id).values(deleted_at=now))
+            cancel_jobs(connection, found.id)
+            enqueue_job(
+                connection, NewJob(kind=JobKind.PURGE, lane=Lane.BULK, kb_id=found.id, dedupe_key=f"purge:{found.id}")
+            )
+
+    def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
+        """Raises NotFound (`knowledge_base_not_found`)."""
+        query = (
+            select(t.space, t.knowledge_base.c.settings)
+            .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
+            .where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
+            .where(t.knowledge_base.c.deleted_at.is_(None))
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise _not_found(kb_id)
+        return KnowledgeBaseSettings(
+            kb_id=kb_id,
+            space_id=row["id"],
+            embedding_model=row["embedding_model"],
+            fingerprint=row["fingerprint"],
+            chunk_tokens=row["settings"]["chunk_tokens"],
+        )
+
+
+def _described() -> Select[Any]:
+    kb, space = t.knowledge_base, t.space
+    published = (
+        select(t.document.c.kb_id, func.count().label("documents"), func.sum(t.version.c.chunk_count).label("chunks"))
+        .select_from(t.publication)
+        .join(t.document, t.document.c.id == t.publication.c.document_id)
+        .join(t.version, t.version.c.id == t.publication.c.version_id)
+        .where(t.publication.c.until_revision.is_(None), t.document.c.deleted_at.is_(None))
+        .group_by(t.document.c.kb_id)
+        .subquery()
+    )
+    kept = (
+        select(t.document.c.kb_id, func.count().label("documents"))
+        .where(t.document.c.deleted_at.is_(None))
+        .group_by(t.document.c.kb_id)
+        .subquery()
+    )
+    return (
+        select(kb, space.c.embedding_model, space.c.dimension, kept.c.documents, published.c.chunks)
+        .join(space, (space.c.kb_id == kb.c.id) & (space.c.state == SpaceState.LIVE))
+        .outerjoin(kept, kept.c.kb_id == kb.c.id)
+        .outerjoin(published, published.c.kb_id == kb.c.id)
+        .where(kb.c.deleted_at.is_(None))
+    )
+
+
+def _fetch(connection: Connection, name_or_id: str) -> KnowledgeBase:
+    kb = t.knowledge_base
+    query = _described().where((kb.c.id == name_or_id) | (kb.c.name == name_or_id))
+    rows = connection.execute(query).mappings().all()
+    # A name may look like another one's id; the id wins.
+    rows = [row for row in rows if row["id"] == name_or_id] or list(rows)
+    if not rows:
+        raise _not_found(name_or_id)
+    return _to_knowledge_base(rows[0])
+
+
+def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
+    return KnowledgeBase(
+        id=row["id"],
+        name=row["name"],
+        description=row["description"],
+        language=row["language"],
+        embedding_model=row["embedding_model"],
+        dimension=row["dimension"],
+        revision=row["head_revision"],
+        documents=row["documents"] or 0,
+        chunks=row["chunks"] or 0,
+        created_at=row["created_at"],
+    )
+
+
+def _not_found(name_or_id: str) -> NotFound:
+    return NotFound("knowledge_base_not_found", f"there is no knowledge base {name_or_id[:255]!r}")
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict("knowledge_base_exists", f"a knowledge base named {name!r} exists already; choose another name")

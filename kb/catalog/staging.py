@@ -1,0 +1,163 @@
+"""Staging: chunks and vectors that nobody sees yet. Every transaction here asks for the job's fence first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from kb import crash
+from kb.catalog import tables as t
+from kb.catalog.database import Database
+from kb.catalog.jobs import check_fence
+from kb.errors import DocumentFailed
+from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
+
+ROWS_A_STATEMENT = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionToStage:
+    """A parsed and split version; its text is durable under `text_sha` before this is staged."""
+
+    version_id: int
+    parsed: ParsedDocument
+    text_sha: str
+    chunks: Sequence[ChunkToStage]
+
+
+class Staging:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list_staged(self, job_id: str, limit: int, after: int = 0) -> list[StagedVersion]:
+        """Versions of a job that wait to be indexed, oldest first; those of deleted documents are left out."""
+        query = (
+            select(t.version, t.document.c.path)
+            .join(t.document, t.document.c.id == t.version.c.document_id)
+            .where(t.version.c.job_id == job_id, t.version.c.state == VersionState.STAGED)
+            .where(t.version.c.id > after, t.document.c.deleted_at.is_(None))
+            .order_by(t.version.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [
+                StagedVersion(
+                    version_id=row["id"],
+                    document_id=row["document_id"],
+                    path=row["path"],
+                    sha256=row["sha256"],
+                    media_type=row["media_type"],
+                    metadata=row["metadata"],
+                )
+                for row in connection.execute(query).mappings()
+            ]
+
+    def stage_chunks(self, job: Job, space_id: int, versions: Sequence[VersionToStage]) -> list[str]:
+        """Write chunk rows; the `input_sha`s that have no vector in the space yet, in order of first use.
+
+        The rows come before the look-up, so that whoever collects garbage counts them as users of a vector.
+        Raises StaleLease.
+        """
+        with self._database.write() as connection:
+            check_fence(connection, job)
+            kept = _drop_deleted(connection, versions)
+            for version in kept:
+                _write_chunks(connection, space_id, version)
+                crash.reach("stage.mid_rows")
+            wanted = dict.fromkeys(chunk.input_sha for version in kept for chunk in version.chunks)
+            return _list_missing(connection, space_id, list(wanted))
+
+    def stage_vectors(self, job: Job, space_id: int, input_shas: Sequence[str], vectors: Vectors) -> None:
+        """`vectors` has shape (len(input_shas), dimension) and is kept as float16. Raises StaleLease."""
+        if not input_shas:
+            return
+        values = np.ascontiguousarray(vectors, dtype="<f2")
+        rows = [
+            {"space_id": space_id, "input_sha": sha, "value": value.tobytes()}
+            for sha, value in zip(input_shas, values, strict=True)
+        ]
+        with self._database.write() as connection:
+            check_fence(connection, job)
+            connection.execute(sqlite_insert(t.vector).on_conflict_do_nothing(), rows)
+        crash.reach("stage.done")
+
+    def fail_versions(self, job: Job, failures: Mapping[int, DocumentFailed]) -> None:
+        """Record why versions cannot be indexed; whatever they had staged goes. Raises StaleLease."""
+        if not failures:
+            return
+        with self._database.write() as connection:
+            check_fence(connection, job)
+            for version_id, failure in failures.items():
+                connection.execute(delete(t.chunk).where(t.chunk.c.version_id == version_id))
+                connection.execute(
+                    update(t.version)
+                    .where(t.version.c.id == version_id, t.version.c.state == VersionState.STAGED)
+                    .values(
+                        state=VersionState.FAILED,
+                        error_code=failure.code,
+                        error_detail=failure.detail,
+                        chunk_count=0,
+                        updated_at=datetime.now(UTC),
+                    )
+                )
+
+
+def _drop_deleted(connection: Connection, versions: Sequence[VersionToStage]) -> list[VersionToStage]:
+    """Without the versions whose document was deleted meanwhile: their rows are gone."""
+    ids = [version.version_id for version in versions]
+    kept = set(connection.execute(select(t.version.c.id).where(t.version.c.id.in_(ids))).scalars())
+    return [version for version in versions if version.version_id in kept]
+
+
+def _write_chunks(connection: Connection, space_id: int, version: VersionToStage) -> None:
+    parsed = version.parsed
+    connection.execute(
+        update(t.version)
+        .where(t.version.c.id == version.version_id)
+        .values(
+            text_sha=version.text_sha,
+            title=parsed.title,
+            language=parsed.language,
+            encoding=parsed.encoding,
+            pages=len(parsed.pages),
+            coverage=parsed.coverage,
+            ledger=[[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
+            chunk_count=len(version.chunks),
+            updated_at=datetime.now(UTC),
+        )
+    )
+    # An earlier attempt may have left rows behind.
+    mine = (t.chunk.c.version_id == version.version_id, t.chunk.c.space_id == space_id)
+    connection.execute(delete(t.chunk).where(*mine))
+    if version.chunks:
+        connection.execute(insert(t.chunk), [_to_row(space_id, version.version_id, item) for item in version.chunks])
+
+
+def _to_row(space_id: int, version_id: int, item: ChunkToStage) -> dict[str, object]:
+    chunk = item.chunk
+    return {
+        "space_id": space_id,
+        "version_id": version_id,
+        "ordinal": chunk.ordinal,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page_start": chunk.page_start,
+        "page_end": chunk.page_end,
+        "heading": chunk.heading,
+        "tokens": chunk.tokens,
+        "input_sha": item.input_sha,
+    }
+
+
+def _list_missing(connection: Connection, space_id: int, input_shas: Sequence[str]) -> list[str]:
+    found: set[str] = set()
+    for first in range(0, len(input_shas), ROWS_A_STATEMENT):
+        batch = input_shas[first : first + ROWS_A_STATEMENT]
+        query = select(t.vector.c.input_sha).where(t.vector.c.space_id == space_id, t.vector.c.input_sha.in_(batch))
+        found.update(connection.execute(query).scalars())
+    return [sha for sha in input_shas if sha not in found]

@@ -1,0 +1,234 @@
+"""The tables. One definition of the schema; `kb/migrations` brings older files up to it, a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+# Explicit constraint names, so that a migration can name what it changes on every database.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
+
+# SQLite autoincrements only columns declared exactly INTEGER; PostgreSQL wants room for more than 2^31 chunks.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes on every database (SQLite forgets the zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("epoch", String(32), nullable=False),  # renewed by a restore of the database
+)
+
+knowledge_base = Table(
+    "knowledge_base",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("head_revision", Key, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("deleted_at", UtcTime),
+)
+Index("uq_knowledge_base_name_live", knowledge_base.c.name, unique=True, sqlite_where=text("deleted_at IS NULL"),
+      postgresql_where=text("deleted_at IS NULL"))  # fmt: skip
+
+space = Table(
+    "space",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False, index=True),
+    Column("embedding_model", String(255), nullable=False),
+    Column("fingerprint", String(255), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False),
+    Column("source_id", String(32)),
+    Column("path", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("deleted_at", UtcTime),
+)
+Index("uq_document_path_live", document.c.kb_id, document.c.path, unique=True,
+      sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"))  # fmt: skip
+
+job = Table(
+    "job",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("kb_id", String(32), index=True),
+    Column("dedupe_key", String(255)),
+    Column("state", String(16), nullable=False, index=True),
+    Column("stage", String(32), nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("owner", String(128)),
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", Float),  # seconds since the epoch
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    sqlite_autoincrement=True,
+)
+Index("uq_job_dedupe_key_live", job.c.dedupe_key, unique=True,
+      sqlite_where=text("state IN ('queued', 'running')"),
+      postgresql_where=text("state IN ('queued', 'running')"))  # fmt: skip
+
+version = Table(
+    "version",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("document_id", ForeignKey("document.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("job_id", String(32), nullable=False, index=True),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("text_sha", String(64), index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("media_type", String(64), nullable=False),
+    Column("title", Text),
+    Column("language", String(16)),
+    Column("encoding", String(32)),
+    Column("pages", Integer),
+    Column("coverage", Float),
+    Column("ledger", JSON),
+    Column("chunk_count", Integer, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("error_code", String(64)),
+    Column("error_detail", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    UniqueConstraint("document_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("version_id", ForeignKey("version.id"), nullable=False, index=True),
+    Column("document_id", ForeignKey("document.id"), nullable=False),
+    Column("since_revision", Key, nullable=False),
+    Column("until_revision", Key),
+    sqlite_autoincrement=True,
+)
+Index("uq_publication_open", publication.c.document_id, unique=True,
+      sqlite_where=text("until_revision IS NULL"), postgresql_where=text("until_revision IS NULL"))  # fmt: skip
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("kb_id", ForeignKey("knowledge_base.id"), primary_key=True),
+    Column("number", Key, primary_key=True),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("job_id", String(32)),
+    Column("added", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("removed", Integer, nullable=False),
+    Column("gate", JSON),
+)
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("version_id", ForeignKey("version.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page_start", Integer, nullable=False),
+    Column("page_end", Integer, nullable=False),
+    Column("heading", Text),
+    Column("tokens", Integer, nullable=False),
+    Column("input_sha", String(64), nullable=False),
+    UniqueConstraint("version_id", "space_id", "ordinal"),
+    Index("ix_chunk_space_id_input_sha", "space_id", "input_sha"),
+    sqlite_autoincrement=True,  # an id given twice would point an old vector at another document's chunk
+)
+
+vector = Table(
+    "vector",
+    metadata,
+    Column("space_id", ForeignKey("space.id"), primary_key=True),
+    Column("input_sha", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),  # float16, little-endian, `space.dimension` numbers
+)
+
+change_log = Table(
+    "change_log",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False),
+    Column("revision", Key, nullable=False),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("op", String(1), nullable=False),
+    Column("chunk_id", Key, nullable=False),
+    Index("ix_change_log_space_id_revision", "space_id", "revision"),
+    sqlite_autoincrement=True,
+)
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("kb_id", ForeignKey("knowledge_base.id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_sha", String(64), nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
