@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kb.blobs import BlobStore, TextStore
 from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
@@ -11,19 +12,18 @@ from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
 from kb.catalog.staging import Staging
 from kb.catalog.uploads import Uploads
-from kb.ports import TextSource
 
 
 class Catalog:
     """Thread-safe; one a process."""
 
-    def __init__(self, database: Database, texts: TextSource) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, texts: TextStore) -> None:
         self.database = database
         self.knowledge_bases = KnowledgeBases(database)
         self.documents = Documents(database)
-        self.uploads = Uploads(database)
+        self.uploads = Uploads(database, blobs.exists)
         self.jobs = Jobs(database)
-        self.staging = Staging(database)
+        self.staging = Staging(database, texts.blobs.exists)
         self.publisher = Publisher(database)
         self.purges = Purges(database)
         self.feed = CatalogFeed(database, texts)

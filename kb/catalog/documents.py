@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, inser
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.purge import delete_versions
+from kb.catalog.purge import Purged, delete_versions
 from kb.errors import NotFound
 from kb.types import Document, DocumentError, DocumentStatus, JobState, Page, PageVerdict, StoredChunk, VersionState
 
@@ -32,15 +32,6 @@ class LiveText:
     version: int
     text_sha: str
     pages: Sequence[Page]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Purged:
-    """What a deletion took out: how many documents, and files that may now be unreferenced."""
-
-    documents: int
-    sha256s: frozenset[str] = frozenset()
-    text_shas: frozenset[str] = frozenset()
 
 
 class Documents:
@@ -116,7 +107,7 @@ class Documents:
         if path_prefix is not None:
             chosen.append(_under(path_prefix))
         if not chosen:
-            return Purged(documents=0)
+            return Purged()
         query = select(t.document.c.id).where(t.document.c.kb_id == kb_id, or_(*chosen))
         with self._database.write() as connection:
             gone = connection.execute(query.where(t.document.c.deleted_at.is_(None))).scalars().all()
@@ -128,7 +119,7 @@ class Documents:
 
 def _purge(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
     if not document_ids:
-        return Purged(documents=0)
+        return Purged()
     now = datetime.now(UTC)
     _log_removal(connection, kb_id, document_ids, now)
     sha256s: set[str] = set()

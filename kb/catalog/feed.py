@@ -62,6 +62,14 @@ class CatalogFeed:
             removed=[chunk_id for chunk_id, op in net if op == "-"],
         )
 
+    def count_changes(self, space_id: int, after: int) -> int:
+        """Log rows of the space since revision `after`: how much an index sealed there would have to replay."""
+        log = t.change_log.c
+        query = select(func.count()).where(log.space_id == space_id, log.revision > after)
+        with self._database.read() as connection:
+            count: int = connection.execute(query).scalar_one()
+        return count
+
     def iter_rows(self, space_id: int, revision: int, batch: int = 1000) -> Iterator[list[IndexRow]]:
         last = 0
         while True:

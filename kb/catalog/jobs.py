@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
+from kb.catalog.purge import delete_chunks
 from kb.errors import Conflict, NotFound, StaleLease
 from kb.types import Job, JobKind, JobState, Lane, VersionState
 
@@ -75,6 +76,11 @@ class Jobs:
         except IntegrityError:
             return None
 
+    def has_claimable(self, dead_owners: Sequence[str] = ()) -> bool:
+        """Whether `claim` would find something: a read, so that idle workers take no write lock."""
+        with self._database.read() as connection:
+            return _next_claimable(connection, dead_owners) is not None
+
     def list_owners(self) -> Sequence[str]:
         """Owners of running jobs, so that a worker on the same machine can say which of them are dead."""
         query = select(t.job.c.owner).where(t.job.c.state == JobState.RUNNING).distinct()
@@ -114,6 +120,13 @@ class Jobs:
         with self._database.write() as connection:
             connection.execute(
                 update(t.job).where(*held).values(state=JobState.QUEUED, owner=None, lease_until=None, attempts=0)
+            )
+
+    def put_back(self, job: Job, reason: str) -> None:
+        """Queue a job again after an unforeseen error; its attempts keep counting. Raises StaleLease."""
+        with self._database.write() as connection:
+            check_fence(
+                connection, job, {"state": JobState.QUEUED, "owner": None, "lease_until": None, "message": reason}
             )
 
     def cancel(self, job_id: str) -> Job:
@@ -222,6 +235,7 @@ def _give_up(connection: Connection, job_id: str) -> None:
 def _end(connection: Connection, job_id: str, state: JobState, reason: str, code: str = "cancelled") -> None:
     connection.execute(update(t.job).where(t.job.c.id == job_id).values(**_ended(state), message=reason))
     open_versions = (t.version.c.job_id == job_id, t.version.c.state == VersionState.STAGED)
+    delete_chunks(connection, connection.execute(select(t.version.c.id).where(*open_versions)).scalars().all())
     connection.execute(
         update(t.version).where(*open_versions).values(state=VersionState.FAILED, error_code=code, error_detail=reason)
     )

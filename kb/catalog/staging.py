@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import check_fence
-from kb.errors import DocumentFailed
+from kb.catalog.purge import delete_chunks
+from kb.errors import DocumentFailed, Unavailable
 from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
 
 ROWS_A_STATEMENT = 500
@@ -31,8 +32,9 @@ class VersionToStage:
 
 
 class Staging:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, text_exists: Callable[[str], bool]) -> None:
         self._database = database
+        self._text_exists = text_exists
 
     def list_staged(self, job_id: str, limit: int, after: int = 0) -> list[StagedVersion]:
         """Versions of a job that wait to be indexed, oldest first; those of deleted documents are left out."""
@@ -61,7 +63,7 @@ class Staging:
         """Write chunk rows; the `input_sha`s that have no vector in the space yet, in order of first use.
 
         The rows come before the look-up, so that whoever collects garbage counts them as users of a vector.
-        Raises StaleLease.
+        Raises StaleLease, Unavailable (`text_gone`).
         """
         with self._database.write() as connection:
             check_fence(connection, job)
@@ -69,8 +71,17 @@ class Staging:
             for version in kept:
                 _write_chunks(connection, space_id, version)
                 crash.reach("stage.mid_rows")
+            self._check_texts(kept)
             wanted = dict.fromkeys(chunk.input_sha for version in kept for chunk in version.chunks)
             return _list_missing(connection, space_id, list(wanted))
+
+    def _check_texts(self, versions: Sequence[VersionToStage]) -> None:
+        """A purge of an equal text may have come between writing ours and naming it."""
+        for version in versions:
+            if not self._text_exists(version.text_sha):
+                raise Unavailable(
+                    "text_gone", f"the text of version {version.version_id} was collected; stage it again"
+                )
 
     def stage_vectors(self, job: Job, space_id: int, input_shas: Sequence[str], vectors: Vectors) -> None:
         """`vectors` has shape (len(input_shas), dimension) and is kept as float16. Raises StaleLease."""
@@ -93,7 +104,7 @@ class Staging:
         with self._database.write() as connection:
             check_fence(connection, job)
             for version_id, failure in failures.items():
-                connection.execute(delete(t.chunk).where(t.chunk.c.version_id == version_id))
+                delete_chunks(connection, [version_id])
                 connection.execute(
                     update(t.version)
                     .where(t.version.c.id == version_id, t.version.c.state == VersionState.STAGED)
@@ -131,9 +142,7 @@ def _write_chunks(connection: Connection, space_id: int, version: VersionToStage
             updated_at=datetime.now(UTC),
         )
     )
-    # An earlier attempt may have left rows behind.
-    mine = (t.chunk.c.version_id == version.version_id, t.chunk.c.space_id == space_id)
-    connection.execute(delete(t.chunk).where(*mine))
+    delete_chunks(connection, [version.version_id])  # an earlier attempt may have left some behind
     if version.chunks:
         connection.execute(insert(t.chunk), [_to_row(space_id, version.version_id, item) for item in version.chunks])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, enqueue_job
-from kb.errors import Conflict, NotFound
+from kb.errors import Conflict, NotFound, Unavailable
 from kb.types import JobKind, Lane, Metadata, VersionState
 
 
@@ -39,15 +39,17 @@ class Upload:
 
 
 class Uploads:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blob_exists: Callable[[str], bool]) -> None:
         self._database = database
+        self._blob_exists = blob_exists
 
     def record(self, upload: Upload) -> dict[str, Any]:
         """One transaction: documents, staged versions and their job; durable when this returns.
 
         Answers `{job_id, documents: [{id, path, sha256, status}], rejected}`, the stored answer when the idempotency
         key was seen with the same request. A path whose newest version has the same bytes and metadata, and has not
-        failed, is `unchanged`. Raises NotFound (knowledge base deleted meanwhile), Conflict (`idempotency_mismatch`).
+        failed, is `unchanged`. Raises NotFound (knowledge base deleted meanwhile), Conflict (`idempotency_mismatch`),
+        Unavailable (`content_gone`).
         """
         with self._database.write() as connection:
             if (seen := _find_answer(connection, upload)) is not None:
@@ -58,11 +60,20 @@ class Uploads:
             new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=upload.kb_id, total=total)
             job_id = enqueue_job(connection, new_job)
             documents = [_record_file(connection, upload, file, newest.get(file.path), job_id) for file in upload.files]
+            self._check_blobs(upload)
             answer = {"job_id": job_id, "documents": documents, "rejected": list(upload.rejected)}
             _keep_answer(connection, upload, answer)
             crash.reach("up.pre_commit")
         crash.reach("up.post_commit")
         return answer
+
+    def _check_blobs(self, upload: Upload) -> None:
+        """A purge of equal bytes may have come between writing ours and naming them."""
+        for file in upload.files:
+            if not self._blob_exists(file.sha256):
+                raise Unavailable(
+                    "content_gone", f"the bytes of {file.path!r} were collected meanwhile; send them again"
+                )
 
     def find_answer(self, upload: Upload) -> dict[str, Any] | None:
         """The stored answer to this idempotency key. Raises Conflict (`idempotency_mismatch`)."""
