@@ -114,6 +114,12 @@ class Jobs:
         with self._database.write() as connection:
             check_fence(connection, job, {**_ended(state), "stage": "done", "message": message})
 
+    def fail(self, job: Job, code: str, detail: str) -> None:
+        """End a job that cannot go on, with what it had still staged. Raises StaleLease."""
+        with self._database.write() as connection:
+            check_fence(connection, job)
+            _end(connection, job.id, JobState.FAILED, detail, code)
+
     def release(self, job: Job) -> None:
         """Give the job back unfinished (the worker stops); it is queued again. A stale lease is fine."""
         held = (t.job.c.id == job.id, t.job.c.fence == job.fence, t.job.c.state == JobState.RUNNING)

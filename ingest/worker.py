@@ -1,0 +1,140 @@
+"""The worker: claim a job, keep its lease alive, run its handler, say how it ended. One job at a time.
+
+Handlers come from the composition root as a map by kind, so that this package need not know what an index is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from types import TracebackType
+
+from ingest.owner import find_dead, name_owner
+from ingest.pipeline import Outcome
+from kb import crash
+from kb.catalog.jobs import Jobs
+from kb.errors import KbError, StaleLease, Unavailable
+from kb.types import Job, JobKind
+
+POLL_SECONDS = 0.1
+HOUSEKEEPING_SECONDS = 3600.0
+PAUSE_AFTER_ERROR = 1.0  # an unforeseen error is tried again, but not in a tight loop
+
+Handler = Callable[[Job, Callable[[], bool]], Outcome | None]
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """Renews a job's lease from a thread of its own while the job runs; `is_lost` once another worker has it."""
+
+    def __init__(self, jobs: Jobs, job: Job, seconds: float) -> None:
+        self._jobs = jobs
+        self._job = job
+        self._seconds = seconds
+        self._ended = Event()
+        self._lost = Event()
+        self._thread = Thread(target=self._renew, name="lease", daemon=True)
+
+    def is_lost(self) -> bool:
+        return self._lost.is_set()
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._seconds / 3):
+            try:
+                self._jobs.heartbeat(self._job, self._seconds)
+            except StaleLease:
+                self._lost.set()
+                return
+            except Unavailable as error:  # tried again at the next beat; the fence protects what is published
+                log.warning("lease.not_renewed job=%s code=%s", self._job.id, error.code)
+
+
+class Worker:
+    """`housekeeping` is called when there is nothing to do, at most once an hour."""
+
+    def __init__(
+        self, jobs: Jobs, handlers: Mapping[JobKind, Handler], housekeeping: Callable[[], None], lease_seconds: float
+    ) -> None:
+        self._jobs = jobs
+        self._handlers = handlers
+        self._housekeeping = housekeeping
+        self._lease_seconds = lease_seconds
+        self._owner = name_owner()
+        self._kept_house = float("-inf")
+
+    def run(self, stop: Event) -> None:
+        """Work until `stop` is set; a job in hand is given back at its next step."""
+        while not stop.is_set():
+            if not self._try_step(stop):
+                stop.wait(POLL_SECONDS)
+
+    def _try_step(self, stop: Event) -> bool:
+        try:
+            return self.step(stop.is_set)
+        except Unavailable as error:  # the database does not answer: nothing to do but wait
+            log.warning("worker.waits code=%s", error.code)
+            stop.wait(PAUSE_AFTER_ERROR)
+            return False
+
+    def step(self, is_stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Take one job and run it; False when there was none."""
+        dead = find_dead(self._jobs.list_owners())
+        if not self._jobs.has_claimable(dead):
+            self._keep_house()
+            return False
+        job = self._jobs.claim(self._owner, self._lease_seconds, dead)
+        if job is None:
+            return False
+        crash.reach("job.claimed")
+        with Lease(self._jobs, job, self._lease_seconds) as lease:
+            self._run_job(job, lambda: is_stopping() or lease.is_lost())
+        return True
+
+    def _run_job(self, job: Job, is_stopping: Callable[[], bool]) -> None:
+        log.info("job.started id=%s kind=%s attempt=%d", job.id, job.kind, job.attempts)
+        try:
+            outcome = self._handlers[job.kind](job, is_stopping)
+            if outcome is None:
+                self._jobs.release(job)
+            else:
+                self._jobs.finish(job, outcome.state, outcome.message)
+                log.info("job.ended id=%s state=%s", job.id, outcome.state)
+        except StaleLease:
+            log.warning("job.lost id=%s", job.id)
+        except KbError as error:
+            self._fail(job, error)
+        except Exception as error:  # noqa: BLE001  # the worker's boundary: one job must not take the others with it
+            self._put_back(job, error)
+
+    def _fail(self, job: Job, error: KbError) -> None:
+        log.error("job.failed id=%s code=%s", job.id, error.code)
+        self._jobs.fail(job, error.code, error.detail)
+
+    def _put_back(self, job: Job, error: Exception) -> None:
+        # The traceback's lines are ours; an exception's message may hold a document's text and is left out.
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+        log.error("job.error id=%s error=%s at=%s", job.id, type(error).__name__, place)
+        try:
+            self._jobs.put_back(job, f"unforeseen error: {type(error).__name__}; it will be tried again")
+        except StaleLease:
+            log.warning("job.lost id=%s", job.id)
+        time.sleep(PAUSE_AFTER_ERROR)
+
+    def _keep_house(self) -> None:
+        if time.monotonic() - self._kept_house >= HOUSEKEEPING_SECONDS:
+            self._kept_house = time.monotonic()
+            self._housekeeping()
