@@ -1,0 +1,55 @@
+"""`kb worker`: one worker process, attached to a store that a server holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from threading import Event, Thread, Timer
+
+import click
+
+from api.bootstrap import build_worker, open_store
+from api.logs import start_logging
+from api.supervisor import PATIENCE_SECONDS
+from kb import crash
+from kb.config import read_settings
+from kb.data_folder import DataFolder
+from kb.errors import StartRefused
+
+
+@click.command()
+@click.option("--supervised", is_flag=True, hidden=True, help="stop when standard input closes")
+def worker(*, supervised: bool) -> None:
+    """Index what is uploaded, until SIGTERM. Attaches to the store in KB_DATA_DIR."""
+    try:
+        settings = read_settings()
+        crash.arm(settings.crash)
+        start_logging(settings.log_level)
+        folder = DataFolder(settings.data_dir)
+        store = open_store(settings, folder, folder.attach_database(settings))
+    except StartRefused as refusal:
+        click.echo(str(refusal), err=True)
+        sys.exit(refusal.exit_code)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if supervised:
+        Thread(target=_stop_with_parent, args=(stop,), name="parent", daemon=True).start()
+    running, pool = build_worker(store)
+    try:
+        running.run(stop)
+    finally:
+        pool.close()
+        store.close()
+
+
+def _stop_with_parent(stop: Event) -> None:
+    """The supervisor never writes: a read returns only when it is gone or wants us to end."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop.set()
+    # A step that hangs must not outlive the server by more than the supervisor's own patience.
+    last_resort = Timer(PATIENCE_SECONDS, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()
