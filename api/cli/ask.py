@@ -1,0 +1,90 @@
+"""`kb ask`: a question, the answer as it is written, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from api.cli.client import kb_path
+from api.cli.failures import CallFailed, ExitCode
+from api.cli.output import format_pages, put_on_one_line
+from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+
+
+@click.command()
+@click.argument("question", type=TEXT)
+@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
+@talk_to_server
+def ask(session: Session, question: str, kb: str | None, *, language: str | None, no_stream: bool) -> None:
+    """Ask QUESTION and get an answer with citations."""
+    path = kb_path(choose_knowledge_base(session, kb), "ask")
+    body: dict[str, Any] = {"question": question}
+    if language is not None:
+        body["language"] = language
+    if session.output.as_json:
+        session.output.write_json(session.client.post(path, body))
+        return
+    answer = ask_whole(session, path, body) if no_stream else ask_streamed(session, path, body)
+    write_sources(session, answer)
+
+
+def ask_whole(session: Session, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    answer = session.client.post(path, body)
+    session.output.write_text(answer["answer"])
+    return answer
+
+
+def ask_streamed(session: Session, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Print tokens as they come. The final answer is printed again when it differs: its citations are checked by then.
+
+    Raises CallFailed with the code of an `error` event, or `answer_cut_off` when the stream ends without an answer.
+    """
+    written = ""
+    with session.client.stream(path, {**body, "stream": True}) as events:
+        for event, data in events:
+            if event == "token":
+                text = str(data.get("text", ""))
+                written += text
+                session.output.write_text(text, end="")
+            elif event == "error":
+                end_line(session, written)
+                code, detail = str(data.get("code", "server_error")), str(data.get("detail", ""))
+                raise CallFailed(code, detail, exit_code=ExitCode.SERVER_ERROR)
+            elif event == "done":
+                finish_answer(session, written, data["answer"])
+                return data
+    end_line(session, written)
+    raise CallFailed("answer_cut_off", "the stream ended before the answer was whole", exit_code=ExitCode.SERVER_ERROR)
+
+
+def finish_answer(session: Session, written: str, answer: str) -> None:
+    end_line(session, written)
+    if written.strip() != answer.strip():
+        heading = "\nfinal answer:\n" if written.strip() else ""
+        session.output.write_text(heading + answer)
+
+
+def end_line(session: Session, written: str) -> None:
+    if written and not written.endswith("\n"):
+        session.output.write_text("")
+
+
+def write_sources(session: Session, answer: Mapping[str, Any]) -> None:
+    """The citations, one a line, or that the question was refused."""
+    if answer.get("refused"):
+        session.output.say("refused: the documents do not answer this question")
+    if answer["citations"]:
+        session.output.write_text("")
+    for citation in answer["citations"]:
+        session.output.write_text(format_citation(citation))
+
+
+def format_citation(citation: Mapping[str, Any]) -> str:
+    """`[1] reports/a.pdf, p. 3: “quote”`."""
+    pages = format_pages(citation.get("page_start"), citation.get("page_end"))
+    place = ", ".join(part for part in (put_on_one_line(citation["document"]["path"]), pages) if part)
+    return f"[{citation['number']}] {place}: “{put_on_one_line(citation['quote'])}”"

@@ -1,0 +1,65 @@
+"""`kb search`: the passages nearest to a question."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
+
+import click
+
+from api.cli.client import kb_path
+from api.cli.output import format_pages, put_on_one_line, trim_text
+from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+
+TRIMMED = 240  # characters of a passage without --full
+INDENT = "    "
+
+
+class SearchOptions(TypedDict):
+    kb: str | None
+    top_k: int | None
+    mode: str | None
+    max_tokens: int | None
+    no_merge: bool
+    full: bool
+
+
+@click.command()
+@click.argument("question", type=TEXT)
+@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@click.option("--top-k", type=int, help="How many chunks to look for.")
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="Which indexes to ask.")
+@click.option("--max-tokens", type=int, help="Budget for the text of all passages.")
+@click.option("--no-merge", is_flag=True, help="Do not join neighbouring chunks.")
+@click.option("--full", is_flag=True, help="Print the whole text of each passage.")
+@talk_to_server
+def search(session: Session, question: str, **options: Unpack[SearchOptions]) -> None:
+    """Find the passages nearest to QUESTION."""
+    kb = choose_knowledge_base(session, options["kb"])
+    answer = session.client.post(kb_path(kb, "search"), write_query(question, options))
+    if session.output.as_json:
+        session.output.write_json(answer)
+        return
+    for number, passage in enumerate(answer["passages"], 1):
+        session.output.write_text(format_passage(number, passage, full=options["full"]))
+    if not answer["passages"]:
+        session.output.say("nothing found")
+    if answer.get("degraded"):
+        session.output.say(f"degraded: {', '.join(answer['degraded'])} did not answer")
+
+
+def write_query(question: str, options: SearchOptions) -> dict[str, Any]:
+    """The request's body: what was not chosen is left to the server."""
+    merge = False if options["no_merge"] else None
+    chosen = {"top_k": options["top_k"], "mode": options["mode"], "max_tokens": options["max_tokens"], "merge": merge}
+    return {"query": question, **{key: value for key, value in chosen.items() if value is not None}}
+
+
+def format_passage(number: int, passage: Mapping[str, Any], *, full: bool) -> str:
+    """Number, score, path, pages and heading on the first line, then the text, indented, and an empty line."""
+    pages = format_pages(passage.get("page_start"), passage.get("page_end"))
+    place = [passage["document"]["path"], pages, passage.get("heading") or ""]
+    head = f"{number}. {passage['score']:.4f}  " + "  ".join(put_on_one_line(part) for part in place if part)
+    text = passage["text"] if full else trim_text(passage["text"], TRIMMED)
+    return f"{head}\n{textwrap.indent(text, INDENT)}\n"
