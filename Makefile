@@ -1,0 +1,43 @@
+# `make demo` and `make test` need Python 3.11+, make and git; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PACKAGES := kb ingest retrieval api
+
+.PHONY: setup demo test check bench clean
+
+setup: $(VENV)/installed
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("kb-server needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the server into $(VENV) (once) …"
+	$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@echo "Installing what the tests need (once; torch among it) …"
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+# Start the server, upload data/samples through the API, ask in Chinese and English. ONCE=1 ends it afterwards.
+demo: $(VENV)/installed
+	@$(BIN)/python deploy/demo.py $(if $(ONCE),--once)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-test
+	$(BIN)/python bench/walk.py
+
+clean:
+	rm -rf $(VENV)
