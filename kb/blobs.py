@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -45,8 +45,8 @@ class BlobWriter:
         self._store = store
         self._limit = limit
         self._digest = hashlib.sha256()
-        self._temporary = store.root / "tmp" / secrets.token_hex(16)
-        self._file: BinaryIO | None = self._temporary.open("wb")
+        self.temporary = store.root / "tmp" / secrets.token_hex(16)
+        self._file: BinaryIO | None = self.temporary.open("wb")
         self.size = 0
         self.head = b""  # the first 8 KiB, for sniffing
 
@@ -66,27 +66,29 @@ class BlobWriter:
             raise
         crash.reach("up.mid_write")
 
-    def commit(self) -> str:
-        """Make the bytes durable under their SHA-256 (hex) and return it."""
+    def seal(self) -> str:
+        """End writing: the bytes are on the disk, still under the temporary name. Their SHA-256 (hex).
+
+        An upload of many files seals each as it ends, side by side with receiving the next, and has the store adopt
+        all of them together once nothing can be refused any more. Raises Unavailable (`disk_full`).
+        """
         assert_open(self._file)
-        sha256 = self._digest.hexdigest()
         try:
-            self._seal()
-            self._store.adopt(self._temporary, sha256)
+            self._file.flush()  # type: ignore[union-attr]  # checked above
+            crash.reach("up.pre_fsync")
+            os.fsync(self._file.fileno())  # type: ignore[union-attr]
         except OSError as error:
             raise_for_disk(error)
             raise
-        return sha256
-
-    def _seal(self) -> None:
-        handle = self._file
-        if handle is None:
-            return
-        handle.flush()
-        crash.reach("up.pre_fsync")
-        os.fsync(handle.fileno())
-        handle.close()
+        self._file.close()  # type: ignore[union-attr]
         self._file = None
+        return self._digest.hexdigest()
+
+    def commit(self) -> str:
+        """Make the bytes durable under their SHA-256 (hex) and return it. Raises Unavailable (`disk_full`)."""
+        sha256 = self.seal()
+        self._store.adopt({sha256: self.temporary})
+        return sha256
 
     def __enter__(self) -> BlobWriter:
         return self
@@ -95,7 +97,7 @@ class BlobWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._temporary.unlink(missing_ok=True)
+        self.temporary.unlink(missing_ok=True)
 
 
 def assert_open(handle: BinaryIO | None) -> None:
@@ -124,17 +126,27 @@ class BlobStore:
                 writer.commit()
         return sha256
 
-    def adopt(self, temporary: Path, sha256: str) -> None:
-        """Give a fsynced temporary file its final name, durably."""
-        target = self.path(sha256)
-        made = not target.parent.exists()
-        target.parent.mkdir(exist_ok=True)
-        crash.reach("up.pre_rename")
-        temporary.replace(target)
-        crash.reach("up.post_rename")
-        fsync_folder(target.parent)
-        if made:
-            fsync_folder(self.root)
+    def adopt(self, sealed: Mapping[str, Path]) -> None:
+        """Give sealed temporary files, by SHA-256, their final names, durably; each folder is fsynced once.
+
+        Raises Unavailable (`disk_full`).
+        """
+        folders: set[Path] = set()
+        try:
+            for sha256, temporary in sealed.items():
+                target = self.path(sha256)
+                if not target.parent.exists():
+                    target.parent.mkdir(exist_ok=True)
+                    folders.add(self.root)
+                crash.reach("up.pre_rename")
+                temporary.replace(target)
+                crash.reach("up.post_rename")
+                folders.add(target.parent)
+            for folder in folders:
+                fsync_folder(folder)
+        except OSError as error:
+            raise_for_disk(error)
+            raise
 
     def path(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256
