@@ -1,0 +1,109 @@
+"""The outermost layer of the server: ids and times of requests, headers every answer has, and faults that are ours.
+
+Pure ASGI: a body or a stream passes through untouched. This is the place of the HTTP side's broad `except`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from time import perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import BadRequest, internal_problem, render_problem, to_problem
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+CLIENT_GONE = 499  # in the log alone: nobody is there to get it
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("api.access")
+
+
+@dataclass(kw_only=True, slots=True)
+class _Exchange:
+    """One request and how far its answer is."""
+
+    request_id: str
+    began: float
+    body_read: bool
+    status: int = 0
+
+
+class Boundary:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        exchange = _Exchange(request_id=secrets.token_hex(8), began=perf_counter(), body_read=not has_body)
+
+        async def receive_noting() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                exchange.body_read = True
+            return message
+
+        async def send_signed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                _sign(MutableHeaders(raw=message.setdefault("headers", [])), exchange)
+            await send(message)
+
+        await self._answer(scope, receive_noting, send_signed, exchange)
+        _log_access(scope, exchange)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
+        try:
+            if _is_cross_site(scope):
+                refusal = BadRequest("cross_site", "a page of another site may not change anything here")
+                await render_problem(to_problem(refusal))(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        except ClientDisconnect:
+            exchange.status = exchange.status or CLIENT_GONE
+        except Exception:
+            log.exception("request.failed id=%s", exchange.request_id)
+            if exchange.status:
+                raise  # an answer is under way: the server has to break the connection off
+            await render_problem(internal_problem())(scope, receive, send)
+
+
+def _is_cross_site(scope: Scope) -> bool:
+    """A form on a foreign page can post files to a server on this machine; only browsers send this header."""
+    return scope["method"] not in READS and Headers(scope=scope).get("sec-fetch-site") == "cross-site"
+
+
+def _sign(headers: MutableHeaders, exchange: _Exchange) -> None:
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    headers["x-request-id"] = exchange.request_id
+    if not exchange.body_read:  # answered before the whole request was read: the rest of it is not wanted
+        headers["connection"] = "close"
+
+
+def _log_access(scope: Scope, exchange: _Exchange) -> None:
+    """The route's template, never the path, the query or the body: those may be private."""
+    route = scope.get("route")
+    access_log.info(
+        "%s %s %d %.1f ms id=%s",
+        scope["method"],
+        getattr(route, "path", "-"),
+        exchange.status,
+        1000 * (perf_counter() - exchange.began),
+        exchange.request_id,
+    )

@@ -1,0 +1,98 @@
+"""From our errors to RFC 9457 problems: one table. `docs/errors.md` lists every code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, Unavailable
+
+PROBLEM = "application/problem+json"
+SERVER_FAULT = "internal_error"
+
+# First by code, else by class. What is in neither is a fault of ours: 500, without a word about what it was.
+BY_CODE: Mapping[str, int] = {
+    "bad_json": 400,
+    "bad_multipart": 400,
+    "bad_cursor": 400,
+    "too_many_parts": 400,
+    "field_too_large": 400,
+    "cross_site": 403,
+    "request_timeout": 408,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "disk_full": 507,
+}
+BY_CLASS: Sequence[tuple[type[KbError], int]] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (Gone, 410),
+    (InvalidInput, 422),
+    (Unavailable, 503),
+)
+RETRY_AFTER_S: Mapping[int, str] = {503: "5", 507: "60"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldFault:
+    """One fault of a request: `field` is its place, as in `history.0.role`."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class BadRequest(InvalidInput):
+    """Raised by the HTTP layer itself. `more` are members of the problem beside the usual ones, as `errors`."""
+
+    def __init__(self, code: str, detail: str, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(code, detail)
+        self.more = more
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    status: int
+    code: str
+    detail: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_status(error: KbError) -> int:
+    """The HTTP status of an error; 500 for those that no request should ever meet."""
+    if error.code in BY_CODE:
+        return BY_CODE[error.code]
+    return next((status for kind, status in BY_CLASS if isinstance(error, kind)), 500)
+
+
+def to_problem(error: KbError) -> Problem:
+    status = find_status(error)
+    if status == 500:
+        return internal_problem()
+    more = error.more if isinstance(error, BadRequest) else {}
+    headers = {"retry-after": RETRY_AFTER_S[status]} if status in RETRY_AFTER_S else {}
+    return Problem(status=status, code=error.code, detail=error.detail, more=more, headers=headers)
+
+
+def internal_problem() -> Problem:
+    detail = "the server failed on this request; the log has it under the X-Request-Id of this answer"
+    return Problem(status=500, code=SERVER_FAULT, detail=detail)
+
+
+def render_problem(problem: Problem) -> Response:
+    body = {
+        "type": f"urn:kb-server:error:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        # a path or name from the request may hold what UTF-8 cannot
+        "detail": problem.detail.encode("utf-8", "replace").decode("utf-8"),
+        **problem.more,
+    }
+    return Response(orjson.dumps(body), problem.status, dict(problem.headers), media_type=PROBLEM)

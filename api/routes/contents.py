@@ -1,0 +1,49 @@
+"""What is in a document: its bytes, its extracted text, its chunks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.deps import find_document, get_catalog, get_services
+from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
+from api.responses import FileAnswer, JsonAnswer
+from api.schemas.document import ChunkAnswer, TextAnswer, show_chunk
+
+router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/documents/{document_id}", tags=["documents"])
+
+
+@router.get("/content", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+def get_content(request: Request, kb: str, document_id: str) -> Response:
+    """Download the original bytes, as an attachment."""
+    document = find_document(request, kb, document_id)
+    file = get_services(request).store.blobs.open(document.sha256)
+    name = document.path.rpartition("/")[2]
+    return FileAnswer(file, name=name, size=document.size, media_type=document.media_type)
+
+
+@router.get("/chunks", response_model=Page[ChunkAnswer])
+def list_chunks(request: Request, kb: str, document_id: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """List the chunks of the version that answers now."""
+    document = find_document(request, kb, document_id)
+    after = read_number_cursor(cursor)
+    found = get_catalog(request).documents.list_chunks(document.id, limit + 1, -1 if after is None else after)
+    page, next_cursor = cut_page(found, limit, lambda pair: str(pair[1].ordinal))
+    texts = get_services(request).store.texts
+    chunks = [show_chunk(chunk, texts.read_text(text_sha)) for text_sha, chunk in page]
+    return JsonAnswer(Page(items=chunks, next_cursor=next_cursor))
+
+
+@router.get("/text", response_model=TextAnswer)
+def get_text(
+    request: Request, kb: str, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
+) -> Response:
+    """Get the extracted text that offsets point into, of the version that answers now or of another one."""
+    document = find_document(request, kb, document_id)
+    found = get_catalog(request).documents.find_text(document.id, version)
+    text = get_services(request).store.texts.read_text(found.text_sha)
+    pages = [(page.start, page.end) for page in found.pages]
+    return JsonAnswer(TextAnswer(version=found.version, text=text, pages=pages))

@@ -1,0 +1,124 @@
+"""Questions and cited answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from api.schemas.search import DocumentName, PassageAnswer, show_passage
+from api.schemas.text import Language, RequestBody
+from kb.types import KnowledgeBase
+from retrieval.answer import Answer, AskRequest
+from retrieval.citations import Citation
+from retrieval.events import Usage
+from retrieval.prompt import ChatMessage
+from retrieval.search import TOP_K_LIMIT
+
+MOST_TURNS = 1_000
+
+
+class Turn(RequestBody):
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class AskBody(RequestBody):
+    """The bounds of `max_context_tokens`, `max_tokens` and `temperature` are the answerer's."""
+
+    question: str
+    history: list[Turn] = Field(default_factory=list, max_length=MOST_TURNS)
+    stream: bool = False
+    top_k: int = Field(8, ge=1, le=TOP_K_LIMIT)
+    max_context_tokens: int = 2_048
+    max_tokens: int = 1_024
+    temperature: float = 0.0
+    language: Language = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CitationAnswer:
+    """`quote` is the characters `[start, end)` of that version's extracted text."""
+
+    number: int
+    document: DocumentName
+    version: int
+    page_start: int
+    page_end: int
+    start: int
+    end: int
+    quote: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsageAnswer:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskAnswer:
+    answer: str
+    refused: bool
+    citations: Sequence[CitationAnswer]
+    passages: Sequence[PassageAnswer]
+    query: str
+    model: str
+    usage: UsageAnswer | None
+    revision: int
+    conversation_id: str | None
+    timings_ms: Mapping[str, float]
+    degraded: Sequence[str]
+    dropped: int
+
+
+def read_question(body: AskBody, found: KnowledgeBase) -> AskRequest:
+    """The question as the answerer takes it."""
+    return AskRequest(
+        question=body.question,
+        kb_id=found.id,
+        embedding_model=found.embedding_model,
+        history=[ChatMessage(role=turn.role, content=turn.content) for turn in body.history],
+        top_k=body.top_k,
+        max_context_tokens=body.max_context_tokens,
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        language=body.language,
+    )
+
+
+def show_answer(found: Answer) -> AskAnswer:
+    usage = found.usage
+    return AskAnswer(
+        answer=found.answer,
+        refused=found.refused,
+        citations=[_show_citation(citation) for citation in found.citations],
+        passages=[show_passage(passage) for passage in found.passages],
+        query=found.query,
+        model=found.model,
+        usage=None if usage is None else _show_usage(usage),
+        revision=found.revision,
+        conversation_id=found.conversation_id,
+        timings_ms=found.timings_ms,
+        degraded=found.degraded,
+        dropped=found.dropped,
+    )
+
+
+def _show_usage(usage: Usage) -> UsageAnswer:
+    return UsageAnswer(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+
+
+def _show_citation(found: Citation) -> CitationAnswer:
+    return CitationAnswer(
+        number=found.number,
+        document=DocumentName(id=found.document_id, path=found.path, title=found.title),
+        version=found.version,
+        page_start=found.page_start,
+        page_end=found.page_end,
+        start=found.start,
+        end=found.end,
+        quote=found.quote,
+    )

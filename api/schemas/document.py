@@ -1,0 +1,142 @@
+"""Documents, their chunks and texts, and the answer to an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from api.schemas.text import RequestBody
+from kb.types import Document, StoredChunk
+
+
+class DocumentDeletion(RequestBody):
+    ids: list[str] = Field(default_factory=list, max_length=10_000)
+    path_prefix: str | None = Field(None, min_length=1, max_length=1024)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deletion:
+    deleted: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentAnswer:
+    """Status, sha256, version and error describe the newest attempt; `live_version` is what answers now."""
+
+    id: str
+    path: str
+    title: str | None
+    media_type: str
+    size: int
+    sha256: str
+    status: str
+    language: str | None
+    encoding: str | None
+    pages: int | None
+    chunks: int
+    coverage: float | None
+    error: Failure | None
+    version: int
+    live_version: int | None
+    metadata: Mapping[str, Any]
+    source_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkAnswer:
+    id: int
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page_start: int
+    page_end: int
+    heading: str | None
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextAnswer:
+    """`pages` are `[start, end]` of each page in `text`."""
+
+    version: int
+    text: str
+    pages: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedDocument:
+    id: str
+    path: str
+    sha256: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectedFile:
+    path: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UploadAnswer:
+    job_id: str
+    documents: Sequence[RecordedDocument]
+    rejected: Sequence[RejectedFile]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartedJob:
+    job_id: str
+
+
+def show_document(found: Document) -> DocumentAnswer:
+    return DocumentAnswer(
+        id=found.id,
+        path=found.path,
+        title=found.title,
+        media_type=found.media_type,
+        size=found.size,
+        sha256=found.sha256,
+        status=found.status,
+        language=found.language,
+        encoding=found.encoding,
+        pages=found.pages,
+        chunks=found.chunks,
+        coverage=found.coverage,
+        error=None if found.error is None else Failure(code=found.error.code, detail=found.error.detail),
+        version=found.version,
+        live_version=found.live_version,
+        metadata=found.metadata,
+        source_id=found.source_id,
+        created_at=found.created_at,
+        updated_at=found.updated_at,
+    )
+
+
+def show_chunk(chunk: StoredChunk, text: str) -> ChunkAnswer:
+    """`text` is the whole extracted text."""
+    return ChunkAnswer(
+        id=chunk.id,
+        ordinal=chunk.ordinal,
+        text=text[chunk.start : chunk.end],
+        start=chunk.start,
+        end=chunk.end,
+        page_start=chunk.page_start,
+        page_end=chunk.page_end,
+        heading=chunk.heading,
+        tokens=chunk.tokens,
+    )

@@ -1,0 +1,103 @@
+"""Searches and passages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from api.schemas.text import RequestBody
+from kb.types import Filter
+from retrieval.search import TOP_K_LIMIT, Passage, SearchResult
+
+MOST_TOKENS = 100_000
+
+
+class SearchFilter(RequestBody):
+    path_prefix: str | None = Field(None, max_length=1024)
+    language: str | None = Field(None, max_length=16)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class SearchBody(RequestBody):
+    query: str
+    top_k: int = Field(8, ge=1, le=TOP_K_LIMIT)
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    rerank: bool = False
+    merge: bool = True
+    max_tokens: int = Field(2048, ge=1, le=MOST_TOKENS)
+    filter: SearchFilter | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassageScores:
+    dense: float | None
+    lexical: float | None
+    fused: float | None
+    rerank: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentName:
+    id: str
+    path: str
+    title: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassageAnswer:
+    """`text` is exactly the characters `[start, end)` of the document's extracted text of that `version`."""
+
+    text: str
+    score: float
+    scores: PassageScores
+    document: DocumentName
+    version: int
+    chunk_ids: Sequence[int]
+    page_start: int
+    page_end: int
+    start: int
+    end: int
+    heading: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchAnswer:
+    passages: Sequence[PassageAnswer]
+    revision: int
+    degraded: Sequence[str]
+    timings_ms: Mapping[str, float]
+
+
+def read_filter(body: SearchFilter | None) -> Filter | None:
+    if body is None:
+        return None
+    return Filter(path_prefix=body.path_prefix or None, language=body.language or None, metadata=body.metadata)
+
+
+def show_passage(found: Passage) -> PassageAnswer:
+    scores = found.scores
+    return PassageAnswer(
+        text=found.text,
+        score=found.score,
+        scores=PassageScores(dense=scores.dense, lexical=scores.lexical, fused=scores.fused, rerank=scores.rerank),
+        document=DocumentName(id=found.document_id, path=found.path, title=found.title),
+        version=found.version,
+        chunk_ids=found.chunk_ids,
+        page_start=found.page_start,
+        page_end=found.page_end,
+        start=found.start,
+        end=found.end,
+        heading=found.heading,
+    )
+
+
+def show_result(found: SearchResult) -> SearchAnswer:
+    return SearchAnswer(
+        passages=[show_passage(passage) for passage in found.passages],
+        revision=found.revision,
+        degraded=found.degraded,
+        timings_ms=found.timings_ms,
+    )
