@@ -77,3 +77,7 @@ def bear_any_text(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":  # how the supervisor starts its workers
+    main()
