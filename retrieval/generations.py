@@ -178,7 +178,7 @@ def _write_lexical(batches: Iterator[list[IndexRow]], folder: Path, revision: in
     copy.settle()
     for path in temporary.glob(".*"):
         path.unlink()
-    files = {f"{target.name}/{path.name}": _seal_file(path, sync=True) for path in list_index_files(temporary)}
+    files = {f"{target.name}/{path.name}": seal_file(path, sync=True) for path in list_index_files(temporary)}
     fsync_folder(temporary)
     temporary.rename(target)
     fsync_folder(folder)
@@ -227,8 +227,8 @@ def remove_generation(folder: Path, revision: int) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-class _Unfit(Exception):
-    """This generation cannot be used; the argument says which file and why. Never leaves this module."""
+class Unfit(Exception):
+    """This generation cannot be used; the argument says which file and why. Never leaves this package."""
 
 
 def load_generation(directory: Path, kb_id: str, head: Head, epoch: str) -> Generation | None:
@@ -239,7 +239,7 @@ def load_generation(directory: Path, kb_id: str, head: Head, epoch: str) -> Gene
             continue  # sealed since the head was read: the next look will see it
         try:
             return _read_generation(folder, revision, kb_id, head, epoch)
-        except _Unfit as unfit:
+        except Unfit as unfit:
             if (folder / f"{revision}.manifest.json").exists():  # else it was removed while we read it
                 _set_aside(folder, revision)
                 logger.warning("index.generation_set_aside", extra={"revision": revision, "reason": str(unfit)})
@@ -247,42 +247,42 @@ def load_generation(directory: Path, kb_id: str, head: Head, epoch: str) -> Gene
 
 
 def _read_generation(folder: Path, revision: int, kb_id: str, head: Head, epoch: str) -> Generation:
-    manifest = _read_manifest(folder / f"{revision}.manifest.json")
+    manifest = read_manifest(folder / f"{revision}.manifest.json")
     found = (manifest.epoch, manifest.kb, manifest.space, manifest.revision, manifest.dimension)
     if found != (epoch, kb_id, head.space_id, revision, head.dimension):
-        raise _Unfit("manifest: foreign")
+        raise Unfit("manifest: foreign")
     if not {f"{revision}.dense", f"{revision}.ids", f"{revision}.lexical/meta.json"} <= manifest.files.keys():
-        raise _Unfit("manifest: incomplete")
+        raise Unfit("manifest: incomplete")
     for name, seal in manifest.files.items():
         try:
-            same = _seal_file(folder / name) == seal
+            same = seal_file(folder / name) == seal
         except OSError:
             same = False
         if not same:
-            raise _Unfit(f"{name}: lost or changed")
+            raise Unfit(f"{name}: lost or changed")
     try:
         dense = read_sealed(folder / f"{revision}.dense", folder / f"{revision}.ids", head.dimension)
     except (ValueError, OSError) as error:
-        raise _Unfit(f"{revision}.dense: unreadable") from error
+        raise Unfit(f"{revision}.dense: unreadable") from error
     if len(dense.ids) != manifest.count:
-        raise _Unfit("manifest: another count")
+        raise Unfit("manifest: another count")
     return Generation(revision=revision, count=manifest.count, dense=dense, lexical=folder / f"{revision}.lexical")
 
 
-def _read_manifest(path: Path) -> Manifest:
-    """Raises _Unfit for anything but what `_write_generation` writes: the file may be torn or made by someone else."""
+def read_manifest(path: Path) -> Manifest:
+    """Raises Unfit for anything but what `_write_generation` writes: the file may be torn or made by someone else."""
     try:
         fields = json.loads(path.read_bytes())
         files = {str(name): FileSeal(**seal) for name, seal in fields.pop("files").items()}
         manifest = Manifest(files=files, **fields)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise _Unfit("manifest: unreadable") from error
+        raise Unfit("manifest: unreadable") from error
     if not all(PART.fullmatch(name) for name in files):
-        raise _Unfit("manifest: names a file that is not ours")
+        raise Unfit("manifest: names a file that is not ours")
     return manifest
 
 
-def _seal_file(path: Path, *, sync: bool = False) -> FileSeal:
+def seal_file(path: Path, *, sync: bool = False) -> FileSeal:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         if sync:
