@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import socket
 import sys
+from types import FrameType
 
 import click
 import uvicorn
@@ -47,6 +49,10 @@ def serve() -> None:
 
 def run_server(settings: Settings) -> None:
     """Raises StartRefused before anything is written when the port or the data directory cannot be had."""
+    # uvicorn takes these signals over while it serves and raises them once more when it has drained: without a handler
+    # of ours the default one would end this process there, before the workers are ended.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_in_order)
     check_faiss()
     check_host(settings.host)
     with bind_socket(settings) as listener:
@@ -74,6 +80,12 @@ def run_server(settings: Settings) -> None:
             supervisor.stop()
             services.close()
             folder.release()
+
+
+def _end_in_order(number: int, frame: FrameType | None) -> None:
+    """Leave by way of every `finally`, with exit code 0: to be told to stop is no failure."""
+    del number, frame
+    raise SystemExit(0)
 
 
 def check_host(host: str) -> None:
