@@ -60,14 +60,22 @@ def main() -> None:
     port = find_port(int(os.environ.get("KB_PORT", "8088")))
     url = f"http://127.0.0.1:{port}"
     data_dir = os.environ.get("KB_DATA_DIR", str(ROOT / "data" / "demo"))
-    environment = {**os.environ, "KB_PORT": str(port), "KB_URL": url, "KB_DATA_DIR": data_dir}
+    quiet = {"KB_LOG_LEVEL": os.environ.get("KB_LOG_LEVEL", "warning")}
+    environment = {**os.environ, **quiet, "KB_PORT": str(port), "KB_URL": url, "KB_DATA_DIR": data_dir}
     print(f"$ KB_PORT={port} KB_DATA_DIR={os.path.relpath(data_dir)} kb serve", flush=True)
     # A session of its own: Ctrl-C reaches this script alone, which then ends the server in order.
     server = subprocess.Popen([KB, "serve"], env=environment, start_new_session=True)
     try:
         wait_until_ready(server, url)
         # One sample is a scanned page without text: it fails alone and says so, hence exit code 1.
-        run_command("push", str(ROOT / "data" / "samples"), "--kb", "samples", environment=environment, accepted=(0, 1))
+        run_command(
+            "push",
+            os.path.relpath(ROOT / "data" / "samples"),
+            "--kb",
+            "samples",
+            environment=environment,
+            accepted=(0, 1),
+        )
         for question in QUESTIONS:
             run_command("ask", question, "--kb", "samples", environment=environment)
         if not once:
