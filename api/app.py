@@ -80,7 +80,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     del request
     if not isinstance(error, RequestValidationError):
         raise error
-    return render_problem(to_problem(refuse_faults([to_fault(fault) for fault in error.errors()])))
+    return render_problem(to_problem(refuse_faults([to_fault(fault["loc"][1:], fault) for fault in error.errors()])))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BadRequest, internal_problem, render_problem, to_problem
+from api.errors import BadRequest, describe_fault, internal_problem, render_problem, to_problem
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -75,12 +75,11 @@ class Boundary:
             else:
                 await self._app(scope, receive, send)
         except ClientDisconnect:
-            exchange.status = exchange.status or CLIENT_GONE
-        except Exception:
-            log.exception("request.failed id=%s", exchange.request_id)
-            if exchange.status:
-                raise  # an answer is under way: the server has to break the connection off
-            await render_problem(internal_problem())(scope, receive, send)
+            log.debug("request.abandoned id=%s", exchange.request_id)
+        except Exception as error:  # noqa: BLE001  # the boundary: the caller learns no more than that it failed
+            log.error("request.failed id=%s %s", exchange.request_id, describe_fault(error))
+            if not exchange.status:  # else an answer is under way, and returning breaks the connection off
+                await render_problem(internal_problem())(scope, receive, send)
 
 
 def _is_cross_site(scope: Scope) -> bool:
@@ -92,7 +91,7 @@ def _sign(headers: MutableHeaders, exchange: _Exchange) -> None:
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["x-request-id"] = exchange.request_id
-    if not exchange.body_read:  # answered before the whole request was read: the rest of it is not wanted
+    if exchange.status >= 400 and not exchange.body_read:  # the rest of a refused request is not wanted
         headers["connection"] = "close"
 
 
@@ -103,7 +102,7 @@ def _log_access(scope: Scope, exchange: _Exchange) -> None:
         "%s %s %d %.1f ms id=%s",
         scope["method"],
         getattr(route, "path", "-"),
-        exchange.status,
+        exchange.status or CLIENT_GONE,
         1000 * (perf_counter() - exchange.began),
         exchange.request_id,
     )

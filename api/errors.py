@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -83,6 +84,11 @@ def to_problem(error: KbError) -> Problem:
 def internal_problem() -> Problem:
     detail = "the server failed on this request; the log has it under the X-Request-Id of this answer"
     return Problem(status=500, code=SERVER_FAULT, detail=detail)
+
+
+def describe_fault(error: Exception) -> str:
+    """Where an unforeseen error came from, for the log. Its message may hold a document's text and is left out."""
+    return f"{type(error).__name__} at\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def render_problem(problem: Problem) -> Response:

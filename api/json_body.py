@@ -92,7 +92,7 @@ def validate_json(model: type[Model], value: Any) -> Model:  # noqa: ANN401
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults = [to_fault(fault) for fault in error.errors(include_url=False, include_context=False)]
+        faults = [to_fault(fault["loc"], fault) for fault in error.errors(include_url=False, include_context=False)]
         raise refuse_faults(faults) from None
 
 
@@ -102,9 +102,8 @@ def refuse_faults(faults: Sequence[FieldFault]) -> BadRequest:
     return BadRequest(first.code, detail, errors=list(faults))
 
 
-def to_fault(fault: Any) -> FieldFault:  # noqa: ANN401
+def to_fault(place: Sequence[int | str], fault: Any) -> FieldFault:  # noqa: ANN401
     """A fault as pydantic tells it, under our code and without the value that was sent."""
-    place = [part for part in fault["loc"] if part not in ("query", "path", "header")]
     return FieldFault(
         field=".".join(str(part)[:64] for part in place), code=_find_code(fault["type"], place), detail=fault["msg"]
     )

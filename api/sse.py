@@ -19,7 +19,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import internal_problem, to_problem
+from api.errors import describe_fault, internal_problem, to_problem
 from api.responses import write_json
 from kb.errors import KbError
 
@@ -126,7 +126,7 @@ def describe_failure(error: Exception) -> Event:
     """The `error` event of a stream that fails under way; a fault of ours is logged and not told."""
     problem = to_problem(error) if isinstance(error, KbError) else internal_problem()
     if problem.status == 500:
-        log.error("stream.failed", exc_info=error)
+        log.error("stream.failed %s", describe_fault(error))
     return Event(name="error", data={"code": problem.code, "detail": problem.detail})
 
 

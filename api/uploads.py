@@ -109,8 +109,8 @@ class UploadIntake:
                 self._part.open_file.close()
                 self._part = None
             for sealed in self._sealed:
-                sealed.sha256.cancel()
-                sealed.sha256.exception() if not sealed.sha256.cancelled() else None
+                if not sealed.sha256.cancel():
+                    sealed.sha256.exception()  # waits: its file must not be closed under it
             self._temporaries.close()
 
     def _take(self, event: PartEvent) -> None:

@@ -1,0 +1,79 @@
+"""The whole server in this process: the ASGI app over a real store in a folder, spoken to without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from api.app import create_app
+from api.bootstrap import build_services, build_worker, open_store
+from kb.config import Settings
+from kb.data_folder import DataFolder
+
+KB = "/api/v1/knowledge-bases"
+
+
+class LocalServer:
+    """`request` is one HTTP exchange; `work` does what a worker would do until nothing is left."""
+
+    def __init__(self, root: Path, **settings) -> None:
+        self.settings = Settings(data_dir=root, **settings)
+        self.folder = DataFolder(self.settings.data_dir)
+        self.folder.hold()
+        self.store = open_store(self.settings, self.folder, self.folder.open_database(self.settings))
+        self.services = build_services(self.store)
+        self.app = create_app(self.services)
+        self._runner = asyncio.Runner()
+        self._pool = None
+
+    def request(self, method: str, path: str, **parts) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                return await client.request(method, path, **parts)
+
+        return self._runner.run(send())
+
+    def gather(self, *requests: tuple[str, str, dict]) -> list[httpx.Response]:
+        """Several exchanges at once."""
+
+        async def send_all() -> list[httpx.Response]:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                return await asyncio.gather(*(client.request(m, p, **parts) for m, p, parts in requests))
+
+        return self._runner.run(send_all())
+
+    def run(self, coroutine):
+        return self._runner.run(coroutine)
+
+    def create(self, name: str, **fields) -> dict:
+        answer = self.request("POST", KB, json={"name": name, **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def upload(self, kb: str, files: dict[str, bytes], **parts) -> httpx.Response:
+        named = [("files", (path, data)) for path, data in files.items()]
+        return self.request("POST", f"{KB}/{kb}/documents", files=named, **parts)
+
+    def work(self) -> None:
+        worker, pool = build_worker(self.store)
+        try:
+            while worker.step():
+                pass
+        finally:
+            pool.close()
+
+    def list_files(self) -> tuple[int, int]:
+        """How many temporary and how many stored files there are."""
+        temporary = len(list((self.folder.blobs / "tmp").iterdir()))
+        stored = sum(1 for path in self.folder.blobs.glob("??/*") if path.is_file())
+        return temporary, stored
+
+    def close(self) -> None:
+        self.app.state.sealers.shutdown()
+        self.services.close()
+        self.folder.release()
+        self._runner.close()
