@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PROC = Path("/proc")
+_ENDED = ("Z", "X")  # killed and not waited for by its parent yet: it does nothing more
 _START_FIELD = 19  # of /proc/<pid>/stat behind the command's closing bracket: start time in ticks since boot
 
 
@@ -41,9 +42,10 @@ def _read_boot() -> str:
 
 
 def _read_start(pid: int) -> str:
-    """Start time of a process, "" when there is none; a recycled pid has another one."""
+    """Start time of a process, "" when there is none or only its exit code; a recycled pid has another one."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[_START_FIELD]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in _ENDED else fields[_START_FIELD]

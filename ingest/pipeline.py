@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from kb.catalog.catalog import Catalog
 from kb.catalog.jobs import Progress
 from kb.catalog.knowledge_bases import KnowledgeBaseSettings
 from kb.catalog.staging import VersionToStage
-from kb.errors import DocumentFailed
+from kb.errors import DocumentFailed, Unavailable
 from kb.ports import Encoder, EncoderSource
 from kb.types import ChunkToStage, Job, JobState, ParsedDocument, StagedVersion, TextChunk
 
@@ -77,13 +78,14 @@ class UploadPipeline:
         if job.kb_id is None:
             raise ValueError(f"job {job.id} belongs to no knowledge base")
         space = self._catalog.knowledge_bases.get_settings(job.kb_id)
-        run = _Run(job=job, space=space, encoder=self._encoders.get_encoder(space.embedding_model), tally=Tally.of(job))
+        encoder = self._encoders.get_encoder(space.embedding_model)
+        run = _Run(job=job, space=space, encoder=encoder, tally=Tally.of(job), is_stopping=is_stopping)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse") as reader:
             for _ in range(PASSES):
                 for batch in self._iter_batches(job):
+                    self._index_batch(run, self._load_batch(run, reader, batch))
                     if is_stopping():
                         return None
-                    self._index_batch(run, self._load_batch(run, reader, batch))
         self._give_up_rest(run)
         return run.tally.sum_up()
 
@@ -94,13 +96,25 @@ class UploadPipeline:
             last, size = batch[-1].version_id, BATCH
 
     def _load_batch(self, run: _Run, reader: ThreadPoolExecutor, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:
-        """Documents as they are read: the next one is parsed by a child while this one is split here."""
-        reading = [reader.submit(self._parser.parse, self._blobs.path(v.sha256), v.media_type) for v in batch]
-        for version, parsed in zip(batch, reading, strict=True):
+        """Documents as they are read: the next one is parsed by a child while this one is split here.
+
+        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory.
+        """
+        following = self._submit(reader, batch[0])
+        for version, upcoming in zip_longest(batch, batch[1:]):
+            reading = following
+            if run.is_stopping():
+                reading.cancel()
+                return
+            if upcoming is not None:
+                following = self._submit(reader, upcoming)
             try:
-                yield self._load(run, version, parsed)
+                yield self._load(run, version, reading)
             except DocumentFailed as failure:
                 run.tally.failures[version.version_id] = failure
+
+    def _submit(self, reader: ThreadPoolExecutor, version: StagedVersion) -> Future[ParsedDocument]:
+        return reader.submit(self._parser.parse, self._blobs.path(version.sha256), version.media_type)
 
     def _load(self, run: _Run, version: StagedVersion, reading: Future[ParsedDocument]) -> Loaded:
         parsed = reading.result()
@@ -123,12 +137,22 @@ class UploadPipeline:
         for group in _group_by_size(documents):
             versions = [document.staged for document in group]
             inputs = {sha: text for document in group for sha, text in document.inputs.items()}
-            missing = self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
+            missing = self._stage(run, versions)
             if missing:
                 vectors = run.encoder.embed_texts([inputs[sha] for sha in missing])
                 self._catalog.staging.stage_vectors(run.job, run.space.space_id, missing, vectors)
             self._publish(run, [version.version_id for version in versions])
         self._record_failures(run)
+
+    def _stage(self, run: _Run, versions: Sequence[VersionToStage]) -> list[str]:
+        try:
+            return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
+        except Unavailable as error:
+            if error.code != "text_gone":
+                raise
+        for version in versions:  # an equal text of a purged document was collected just now: write ours again
+            self._texts.put_text(version.parsed.text)
+        return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
 
     def _publish(self, run: _Run, version_ids: Sequence[int]) -> None:
         progress = run.tally.foresee(len(version_ids))
@@ -141,10 +165,9 @@ class UploadPipeline:
         failures, run.tally.failures = run.tally.failures, {}
         if not failures:
             return
-        self._catalog.staging.fail_versions(run.job, failures)
         run.tally.done += len(failures)
         run.tally.failed += len(failures)
-        self._catalog.jobs.report(run.job, run.tally.foresee(0))
+        self._catalog.staging.fail_versions(run.job, failures, run.tally.foresee(0))
 
     def _give_up_rest(self, run: _Run) -> None:
         """What passed no publish even when staged afresh was overtaken by a newer version of its document."""
@@ -205,3 +228,4 @@ class _Run:
     space: KnowledgeBaseSettings
     encoder: Encoder
     tally: Tally
+    is_stopping: Callable[[], bool]

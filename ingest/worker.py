@@ -119,7 +119,10 @@ class Worker:
 
     def _fail(self, job: Job, error: KbError) -> None:
         log.error("job.failed id=%s code=%s", job.id, error.code)
-        self._jobs.fail(job, error.code, error.detail)
+        try:
+            self._jobs.fail(job, error.code, error.detail)
+        except StaleLease:  # cancelled, or its knowledge base was deleted, which is often why it failed
+            log.warning("job.lost id=%s", job.id)
 
     def _put_back(self, job: Job, error: Exception) -> None:
         # The traceback's lines are ours; an exception's message may hold a document's text and is left out.

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -173,13 +174,15 @@ class BlobStore:
             if folder.name == "tmp" or not folder.is_dir():
                 continue
             for entry in os.scandir(folder):
-                yield entry.name, now - entry.stat().st_mtime
+                with suppress(FileNotFoundError):  # purged since it was listed
+                    yield entry.name, now - entry.stat().st_mtime
 
     def iter_temporary(self) -> Iterator[tuple[Path, float]]:
         """Unfinished files with their age in seconds; a crash leaves them behind."""
         now = time.time()
         for entry in os.scandir(self.root / "tmp"):
-            yield Path(entry.path), now - entry.stat().st_mtime
+            with suppress(FileNotFoundError):  # finished since it was listed
+                yield Path(entry.path), now - entry.stat().st_mtime
 
 
 class TextStore:

@@ -20,7 +20,7 @@ from typing import BinaryIO, TypeVar
 
 from kb.blobs import fsync_folder
 from kb.catalog.database import Database
-from kb.catalog.schema import create_instance, find_schema, migrate, read_instance
+from kb.catalog.schema import SCHEMA, create_instance, find_schema, migrate, read_instance
 from kb.config import Settings
 from kb.errors import StartRefused, Unavailable
 
@@ -93,7 +93,8 @@ class DataFolder:
     def attach_database(self, settings: Settings) -> Database:
         """For workers and checks: the store must exist and belong together; nothing is created or migrated.
 
-        Raises StartRefused (`data_dir_empty`, exit code 75; `catalog_lost`, `catalog_foreign`, `catalog_damaged`).
+        Raises StartRefused (`data_dir_empty` and `catalog_older`, exit code 75; `catalog_lost`, `catalog_foreign`,
+        `catalog_newer`, `catalog_damaged`).
         """
         known = self._read_known()
         if known is None:
@@ -101,9 +102,10 @@ class DataFolder:
             raise StartRefused("data_dir_empty", reason, exit_code=TRY_LATER)
         self._check_not_lost(settings)
         database = Database(settings.sqlalchemy_url)
-        if self._guard(database, lambda: find_schema(database)) is None:
+        step = self._guard(database, lambda: find_schema(database))
+        if step != SCHEMA:
             database.close()
-            raise self._lost()
+            raise self._lost() if step is None else _refuse_schema(step)
         found = self._guard(database, lambda: read_instance(database))
         if found is None or found.id != known:
             database.close()
@@ -113,6 +115,9 @@ class DataFolder:
     def _guard(self, database: Database, step: Callable[[], T]) -> T:
         try:
             return step()
+        except StartRefused:
+            database.close()
+            raise
         except Unavailable as error:
             database.close()
             code = "catalog_damaged" if error.code == "database_damaged" else error.code
@@ -149,3 +154,10 @@ class DataFolder:
             os.fsync(handle.fileno())
         temporary.replace(self.root / "instance")
         fsync_folder(self.root)
+
+
+def _refuse_schema(step: str) -> StartRefused:
+    reason = f"the database is at step {step}, this program works with {SCHEMA}"
+    if step > SCHEMA:
+        return StartRefused("catalog_newer", f"{reason}; upgrade it")
+    return StartRefused("catalog_older", f"{reason}; start `kb serve` to bring it up", exit_code=TRY_LATER)

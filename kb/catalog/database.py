@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kb.errors import StartRefused, Unavailable
 
@@ -81,3 +82,5 @@ def _translated() -> Iterator[None]:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):
             raise Unavailable("database_damaged", f"the database file is damaged: {error.orig}") from error
         raise
+    except PoolTimeout as error:
+        raise Unavailable("database_unavailable", "every connection to the database is busy; try again") from error

@@ -145,18 +145,24 @@ class Jobs:
             return _fetch(connection, job_id)
 
     def retry(self, job_id: str) -> Job:
-        """Queue an ended job again with its failed versions. Raises NotFound, Conflict (`job_not_ended`)."""
+        """Queue an ended job again with its failed versions.
+
+        Raises NotFound, Conflict (`job_not_ended`; also when another job does the same work already).
+        """
         with self._database.write() as connection:
             job = _fetch(connection, job_id)
             if job.state in LIVE:
                 raise Conflict("job_not_ended", f"job {job_id} is {job.state}; only an ended job can be retried")
             failed = (t.version.c.job_id == job_id, t.version.c.state == VersionState.FAILED)
-            again = connection.execute(
+            connection.execute(
                 update(t.version).where(*failed).values(state=VersionState.STAGED, error_code=None, error_detail=None)
-            ).rowcount
+            )
             fresh = {"state": JobState.QUEUED, "stage": "queued", "message": "", "attempts": 0, "finished_at": None}
-            counts = {"failed": 0, "done": max(0, job.done - again)}
-            connection.execute(update(t.job).where(t.job.c.id == job_id).values(**fresh, **counts))
+            counts = {"failed": 0, "done": job.done - job.failed}  # what was cancelled was never counted as done
+            try:
+                connection.execute(update(t.job).where(t.job.c.id == job_id).values(**fresh, **counts))
+            except IntegrityError:  # its dedupe key
+                raise Conflict("job_not_ended", f"another job does the same as {job_id} already") from None
             return _fetch(connection, job_id)
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.jobs import check_fence
+from kb.catalog.jobs import Progress, check_fence, report_progress
 from kb.catalog.purge import delete_chunks
 from kb.errors import DocumentFailed, Unavailable
 from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
@@ -84,7 +84,10 @@ class Staging:
                 )
 
     def stage_vectors(self, job: Job, space_id: int, input_shas: Sequence[str], vectors: Vectors) -> None:
-        """`vectors` has shape (len(input_shas), dimension) and is kept as float16. Raises StaleLease."""
+        """`vectors` has shape (len(input_shas), dimension) and is kept as float16. Raises StaleLease.
+
+        Vectors whose chunks were purged since `stage_chunks` asked for them are dropped: nobody would collect them.
+        """
         if not input_shas:
             return
         values = np.ascontiguousarray(vectors, dtype="<f2")
@@ -94,15 +97,21 @@ class Staging:
         ]
         with self._database.write() as connection:
             check_fence(connection, job)
-            connection.execute(sqlite_insert(t.vector).on_conflict_do_nothing(), rows)
+            used = _list_known(connection, t.chunk, space_id, input_shas)
+            rows = [row for row in rows if row["input_sha"] in used]
+            if rows:
+                connection.execute(sqlite_insert(t.vector).on_conflict_do_nothing(), rows)
         crash.reach("stage.done")
 
-    def fail_versions(self, job: Job, failures: Mapping[int, DocumentFailed]) -> None:
-        """Record why versions cannot be indexed; whatever they had staged goes. Raises StaleLease."""
+    def fail_versions(self, job: Job, failures: Mapping[int, DocumentFailed], progress: Progress) -> None:
+        """Record why versions cannot be indexed, and that they are dealt with; whatever they had staged goes.
+
+        One transaction, so that a job that is resumed counts each failure once. Raises StaleLease.
+        """
         if not failures:
             return
         with self._database.write() as connection:
-            check_fence(connection, job)
+            report_progress(connection, job, progress)
             for version_id, failure in failures.items():
                 delete_chunks(connection, [version_id])
                 connection.execute(
@@ -164,9 +173,15 @@ def _to_row(space_id: int, version_id: int, item: ChunkToStage) -> dict[str, obj
 
 
 def _list_missing(connection: Connection, space_id: int, input_shas: Sequence[str]) -> list[str]:
+    found = _list_known(connection, t.vector, space_id, input_shas)
+    return [sha for sha in input_shas if sha not in found]
+
+
+def _list_known(connection: Connection, table: Table, space_id: int, input_shas: Sequence[str]) -> set[str]:
+    """Those of `input_shas` that rows of `table` (chunk or vector) in the space have."""
     found: set[str] = set()
     for first in range(0, len(input_shas), ROWS_A_STATEMENT):
         batch = input_shas[first : first + ROWS_A_STATEMENT]
-        query = select(t.vector.c.input_sha).where(t.vector.c.space_id == space_id, t.vector.c.input_sha.in_(batch))
+        query = select(table.c.input_sha).where(table.c.space_id == space_id, table.c.input_sha.in_(batch))
         found.update(connection.execute(query).scalars())
-    return [sha for sha in input_shas if sha not in found]
+    return found

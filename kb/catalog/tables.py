@@ -161,7 +161,7 @@ publication = Table(
     metadata,
     Column("id", Key, primary_key=True, autoincrement=True),
     Column("version_id", ForeignKey("version.id"), nullable=False, index=True),
-    Column("document_id", ForeignKey("document.id"), nullable=False),
+    Column("document_id", ForeignKey("document.id"), nullable=False, index=True),  # deleting a document looks here
     Column("since_revision", Key, nullable=False),
     Column("until_revision", Key),
     sqlite_autoincrement=True,

@@ -225,6 +225,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("publication", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_publication_document_id"), ["document_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_publication_version_id"), ["version_id"], unique=False)
         batch_op.create_index(
             "uq_publication_open",
@@ -243,6 +244,7 @@ def downgrade() -> None:
             postgresql_where=sa.text("until_revision IS NULL"),
         )
         batch_op.drop_index(batch_op.f("ix_publication_version_id"))
+        batch_op.drop_index(batch_op.f("ix_publication_document_id"))
 
     op.drop_table("publication")
     with op.batch_alter_table("chunk", schema=None) as batch_op:
