@@ -50,6 +50,7 @@ class Client:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=TIMEOUT,
             transport=transport,
+            verify=self.url.startswith("https"),  # plain HTTP needs no certificates, and loading them costs 50 ms
             trust_env=not is_loopback(url),  # a proxy cannot reach our loopback, and must not see what goes there
         )
 

@@ -46,7 +46,7 @@ class Lines:
     def advance(self, count: float) -> None:
         with self._lock:
             self._done += count
-            step = int(STEPS * self._done / self._total) if self._total else STEPS
+            step = int(STEPS * self._done / self._total) if self._total else 0
             if step > self._said:
                 self._said = step
                 click.echo(f"{self._name}: {self._show(self._done)} of {self._show(self._total)}", err=True)

@@ -12,14 +12,14 @@ from typing import Any, TypedDict, Unpack
 
 import click
 
-from api.cli.client import Client, kb_path
+from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.folder import Fault, FolderListing, list_folder, pack_batches
 from api.cli.output import Output, format_size
 from api.cli.progress import show_stage
 from api.cli.session import NAME, TEXT, Session, is_unicode, talk_to_server
 from api.cli.upload import Upload, UploadReport
-from api.cli.watch import Job, watch_jobs
+from api.cli.watch import Job, job_path, watch_jobs
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -106,11 +106,16 @@ def wait_until_indexed(client: Client, report: PushReport) -> None:
     """Wait for the jobs, then ask which of these documents failed, now or in an earlier attempt at the same bytes."""
     upload = report.upload
     try:
-        with show_stage("indexing", len(upload.pending)) as stage:
+        with show_stage("indexing", count_documents(client, upload.jobs)) as stage:
             jobs = watch_jobs(client, upload.jobs, stage)
         report.failed = [*list_failed(client, report), *list_left_over(client, report, jobs)]
     except CallFailed as failure:
         report.failure = report.failure or failure
+
+
+def count_documents(client: Client, job_ids: Iterable[str]) -> int:
+    """Of all jobs: also those that an earlier push sent, and that are still on their way."""
+    return sum(int(client.get(job_path(job_id), attempts=ATTEMPTS).get("total") or 0) for job_id in job_ids)
 
 
 def list_failed(client: Client, report: PushReport) -> Iterable[Fault]:

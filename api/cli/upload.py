@@ -49,9 +49,12 @@ class Upload:
 
     def send_batches(self, batches: Sequence[Sequence[LocalFile]]) -> UploadReport:
         """Send every batch. Never raises CallFailed: the report holds it."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
             for future in [pool.submit(self._send, batch) for batch in batches]:
                 future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is on its way is finished
         return self._report
 
     def _send(self, batch: Sequence[LocalFile], *, again: bool = True) -> None:
@@ -82,7 +85,7 @@ class Upload:
             with self._lock:
                 self._report.failure = self._report.failure or failure
             self._reject(batch, failure.code, failure.detail)
-        elif failure.status != TOO_LARGE or not self._halve(batch):
+        elif not is_too_much(failure) or not self._halve(batch):
             self._reject(batch, failure.code, failure.detail)
 
     def _halve(self, batch: Sequence[LocalFile]) -> bool:
@@ -108,6 +111,11 @@ class Upload:
     def _reject(self, batch: Sequence[LocalFile], code: str, detail: str) -> None:
         with self._lock:
             self._report.rejected += [Fault(path=file.path, code=code, detail=detail) for file in batch]
+
+
+def is_too_much(failure: CallFailed) -> bool:
+    """Whether a smaller request may be taken."""
+    return failure.status == TOO_LARGE or failure.code == "too_many_parts"
 
 
 def ends_upload(failure: CallFailed) -> bool:

@@ -1,0 +1,292 @@
+"""The commands over a real socket, against a small server that keeps to the contract (`fakes/kb_server.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fakes.kb_server import Fault, KbServer, serve_kb, write_event
+
+from api.cli.main import kb
+
+Run = Callable[..., Result]
+KB = (sys.executable, "-c", "from api.cli.main import main; main()")
+
+PASSAGE: dict[str, Any] = {
+    "text": "霜冻时穹顶停在半途。\n" + "长" * 400,
+    "score": 0.0325,
+    "document": {"id": "d1", "path": "记录/值班.pdf", "title": None},
+    "page_start": 2,
+    "page_end": 3,
+    "heading": "穹顶 > 故障",
+}
+CITATION = {
+    "number": 1,
+    "document": PASSAGE["document"],
+    "page_start": 2,
+    "page_end": 2,
+    "quote": "霜冻时\n穹顶停在半途。",
+}
+ANSWER = {"answer": "The shutter froze [1].", "refused": False, "citations": [CITATION], "passages": []}
+
+
+@pytest.fixture
+def server() -> Iterator[KbServer]:
+    with serve_kb() as server:
+        yield server
+
+
+@pytest.fixture
+def run(server: KbServer) -> Run:
+    def run_command(*arguments: str, **options: Any) -> Result:
+        env = {"KB_URL": server.url, "KB_API_KEY": server.key, "http_proxy": "http://127.0.0.1:9"}
+        return CliRunner(env=env).invoke(kb, list(arguments), **options)
+
+    return run_command
+
+
+def run_process(server: KbServer, *arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    environ = {**os.environ, "KB_URL": server.url, **env}
+    return subprocess.run([*KB, *arguments], env=environ, capture_output=True, check=False)
+
+
+# -- exit codes ------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_3() -> None:
+    with socket.socket() as taken:  # bound but not listening: nobody answers on this port
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        result = CliRunner().invoke(kb, ["list", "--url", url])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"unreachable: {url} does not answer:")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 4), (409, 4), (422, 4), (429, 4), (500, 5), (503, 5)])
+def test_what_the_server_says_is_one_line(server: KbServer, run: Run, status: int, exit_code: int) -> None:
+    server.faults = [Fault("/knowledge-bases", status, "some_code")]
+    result = run("list", "--json")
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert result.stderr == "some_code: a fault on purpose\n"
+
+
+def test_the_key_is_sent(server: KbServer, run: Run) -> None:
+    server.key = "kb_secret"
+    assert run("list").exit_code == 0
+    assert run("list", env={"KB_API_KEY": "kb_other"}).exit_code == 4
+
+
+# -- knowledge bases -------------------------------------------------------
+
+
+def test_create_list_delete(server: KbServer, run: Run) -> None:
+    assert run("create", "手册", "--language", "zh").stdout == "created 手册 (kb1)\n"
+    assert json.loads(server.requests[-1].body) == {"name": "手册", "language": "zh"}
+    assert run("create", "手册").exit_code == 4
+    run("create", "b")
+    table = run("list").stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["name", "手册", "b"]
+    lines = run("list", "--json").stdout.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["手册", "b"]
+    assert run("delete", "手册", input="n\n").exit_code == 1
+    assert run("delete", "手册", "--yes", "--json").stdout == '{"deleted": "手册"}\n'
+    assert list(server.bases) == ["kb2"]
+
+
+def test_without_kb_the_only_one_is_meant(server: KbServer, run: Run) -> None:
+    assert "kb push FOLDER" in run("documents").stderr
+    server.add_base("甲")
+    assert run("documents").exit_code == 0
+    server.add_base("b")
+    result = run("search", "x")
+    assert result.exit_code == 2
+    assert "say --kb NAME: there are b, 甲" in result.stderr
+    assert run("documents", "--kb", "甲").exit_code == 0
+
+
+# -- documents -------------------------------------------------------------
+
+
+@pytest.fixture
+def documents(server: KbServer) -> dict[str, dict[str, Any]]:
+    documents = server.documents[server.add_base("b")]
+    for number, path in enumerate(("a.txt", "a.txt.bak", "穹顶/b.pdf", "穹顶/c.pdf")):
+        live = None if path == "a.txt.bak" else 1
+        status, error = ("ready", None) if live else ("failed", {"code": "no_text", "detail": "empty"})
+        documents[path] = {"id": f"id{number}", "path": path, "status": status, "error": error, "live_version": live}
+    return documents
+
+
+def test_documents_of_every_page_are_listed(server: KbServer, run: Run, documents: dict[str, Any]) -> None:
+    server.page = 1
+    result = run("documents", "--json")
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == list(documents)
+    assert len(server.find("GET", "/documents")) == 4
+    result = run("documents", "--status", "failed")
+    assert result.stdout.splitlines()[1].split() == ["a.txt.bak", "failed", "0", "B", "no_text"]
+    assert result.stderr == "1 documents\n"
+
+
+def test_rm_takes_paths_and_ids(server: KbServer, run: Run, documents: dict[str, Any]) -> None:
+    assert run("rm", "a.txt", "id2", "a.txt").stdout == "deleted 2 documents\n"
+    assert list(documents) == ["a.txt.bak", "穹顶/c.pdf"]
+
+
+def test_rm_deletes_nothing_when_one_is_not_there(server: KbServer, run: Run, documents: dict[str, Any]) -> None:
+    result = run("rm", "a.txt", "穹顶/x.pdf")
+    assert result.exit_code == 4
+    assert result.stderr == "document_not_found: no document has the path or id 穹顶/x.pdf\n"
+    assert len(documents) == 4
+
+
+def test_rm_by_prefix_asks(server: KbServer, run: Run, documents: dict[str, Any]) -> None:
+    assert run("rm", "--prefix", "穹顶/", input="").exit_code == 1
+    assert len(documents) == 4
+    assert run("rm", "--prefix", "穹顶/", "--yes", "--json").stdout == '{"deleted": 2}\n'
+    assert list(documents) == ["a.txt", "a.txt.bak"]
+
+
+@pytest.mark.parametrize("arguments", [["rm"], ["rm", "a", "--prefix", "b"], ["rm", "--prefix", ""]])
+def test_rm_wants_to_know_what(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+# -- search and ask --------------------------------------------------------
+
+
+def test_search_sends_only_what_was_chosen(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    run("search", "穹顶为什么 停住？")
+    run("search", "q", "--top-k", "3", "--mode", "lexical", "--max-tokens", "99", "--no-merge")
+    sent = [json.loads(one.body) for one in server.find("POST", "/kb1/search")]
+    assert sent[0] == {"query": "穹顶为什么 停住？"}
+    assert sent[1] == {"query": "q", "top_k": 3, "mode": "lexical", "max_tokens": 99, "merge": False}
+
+
+def test_search_prints_passages(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.search_answer = {"passages": [PASSAGE], "degraded": ["dense"]}
+    result = run("search", "q")
+    head, text = result.stdout.splitlines()[:2]
+    assert head == "1. 0.0325  记录/值班.pdf  pp. 2–3  穹顶 > 故障"
+    assert text == "    霜冻时穹顶停在半途。 " + "长" * 228 + "…"
+    assert result.stderr == "degraded: dense did not answer\n"
+    assert "    " + "长" * 400 + "\n" in run("search", "q", "--full").stdout
+    assert json.loads(run("search", "q", "--json").stdout) == server.search_answer
+
+
+def test_nothing_found_is_said_on_stderr(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    result = run("search", "q")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nothing found\n")
+
+
+def test_ask_streams_and_cites(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    tokens = [write_event("token", {"text": text}) for text in ("The shutter", " froze [1].")]
+    server.ask_events = [write_event("passages", {"passages": []}), b": wait\n\n", *tokens, write_event("done", ANSWER)]
+    result = run("ask", "Why?", "--language", "en")
+    assert result.exit_code == 0
+    assert result.stdout == "The shutter froze [1].\n\n[1] 记录/值班.pdf, p. 2: “霜冻时 穹顶停在半途。”\n"
+    assert json.loads(server.requests[-1].body) == {"question": "Why?", "language": "en", "stream": True}
+
+
+def test_tokens_are_printed_before_the_answer_is_whole(server: KbServer) -> None:
+    server.add_base("b")
+    seen = threading.Event()
+
+    def write_events() -> Iterator[bytes]:
+        yield write_event("token", {"text": "穹"})
+        assert seen.wait(60)
+        yield write_event("done", {**ANSWER, "answer": "穹"})
+
+    server.ask_events = write_events()
+    env = {**os.environ, "KB_URL": server.url, "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen([*KB, "ask", "Q"], env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(3) == "穹".encode()
+        seen.set()
+        assert process.stdout.read().startswith(b"\n\n[1] ")
+
+
+def test_an_answer_that_was_checked_meanwhile_is_printed_again(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.ask_events = [write_event("token", {"text": "The shutter froze [4]."}), write_event("done", ANSWER)]
+    lines = run("ask", "Why?").stdout.splitlines()
+    assert lines[:4] == ["The shutter froze [4].", "", "final answer:", "The shutter froze [1]."]
+
+
+def test_a_refusal_is_an_answer(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.ask_answer = {"answer": "资料中没有。", "refused": True, "citations": []}
+    server.ask_events = [write_event("done", server.ask_answer)]
+    for arguments in (["ask", "Q"], ["ask", "Q", "--no-stream"]):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (0, "资料中没有。\n")
+        assert result.stderr == "refused: the documents do not answer this question\n"
+
+
+def test_ask_as_json_is_one_document(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.ask_answer = ANSWER
+    result = run("ask", "Q", "--json")
+    assert json.loads(result.stdout) == ANSWER
+    assert json.loads(server.requests[-1].body) == {"question": "Q"}
+
+
+@pytest.mark.parametrize(
+    ("last", "line"),
+    [
+        (write_event("error", {"code": "llm_unavailable", "detail": "no\nmodel"}), "llm_unavailable: no model\n"),
+        (b"", "answer_cut_off: the stream ended before the answer was whole\n"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_5(server: KbServer, run: Run, last: bytes, line: str) -> None:
+    server.add_base("b")
+    server.ask_events = [write_event("token", {"text": "The"}), last]
+    result = run("ask", "Q")
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "The\n", line)
+
+
+# -- jobs ------------------------------------------------------------------
+
+
+def test_jobs(server: KbServer, run: Run) -> None:
+    assert run("jobs").stderr == "no jobs\n"
+    server.jobs["j1"] = {"id": "j1", "kind": "upload", "state": "queued", "done": 0, "total": 3, "message": ""}
+    assert run("jobs", "--state", "queued").stdout.splitlines()[1].split() == ["j1", "upload", "queued", "0", "3"]
+    assert server.requests[-1].query == {"limit": "200", "state": "queued"}
+    assert json.loads(run("jobs", "show", "j1", "--json").stdout)["state"] == "running"
+    assert run("jobs", "show", "j1", "--wait").exit_code == 0
+    assert "state:           cancelled\n" in run("jobs", "cancel", "j1").stdout
+    assert run("jobs", "show", "j1", "--wait").exit_code == 1
+    assert run("jobs", "retry", "j1").exit_code == 0
+    assert run("jobs", "show", "j2").exit_code == 4
+
+
+def test_an_option_before_the_subcommand_is_not_lost(run: Run) -> None:
+    result = run("jobs", "--url", "http://127.0.0.1:9", "show", "j1")
+    assert result.exit_code == 2
+    assert "put options behind `show`" in result.stderr
+
+
+# -- terminals of other encodings ------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_output_bears_every_encoding(server: KbServer, encoding: str) -> None:
+    server.add_base("b")
+    server.search_answer = {"passages": [PASSAGE]}
+    plain = run_process(server, "search", "q", PYTHONIOENCODING=encoding)
+    assert (plain.returncode, plain.stderr) == (0, b"")
+    as_json = run_process(server, "search", "q", "--json", PYTHONIOENCODING=encoding)
+    assert json.loads(as_json.stdout)["passages"][0]["text"] == PASSAGE["text"]

@@ -1,0 +1,83 @@
+"""The commands against the real server, over a real socket: what a newcomer types first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fakes.server import Server
+
+from api.cli.main import kb
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+SCAN = "记录/2025-11-02 值班日志（扫描）.pdf"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with Server(tmp_path_factory.mktemp("cli") / "store") as server:
+
+        def run_command(*arguments: str) -> Result:
+            return CliRunner(env={"KB_URL": server.url}).invoke(kb, list(arguments))
+
+        assert run_command("list", "--json").stdout == ""
+        first = run_command("push", str(SAMPLES), "--json")
+        assert first.exit_code == 1, first.output
+        report = json.loads(first.stdout)
+        assert (report["added"], report["rejected"]) == (16, [])
+        assert [(one["path"], one["code"]) for one in report["failed"]] == [(SCAN, "no_text")]
+        yield run_command
+
+
+def test_a_second_push_indexes_nothing(run: Run) -> None:
+    report = json.loads(run("push", str(SAMPLES), "--json").stdout)
+    assert (report["added"], report["unchanged"]) == (0, 16)
+    assert [one["path"] for one in report["failed"]] == [SCAN]
+
+
+def test_what_was_pushed_is_listed_and_found(run: Run) -> None:
+    listed = [json.loads(line) for line in run("documents", "--json").stdout.splitlines()]
+    assert [one["path"] for one in listed if one["status"] != "ready"] == [SCAN]
+    assert len(listed) == 17
+    found = json.loads(run("search", "圆顶天窗 D07", "--json").stdout)["passages"]
+    assert "D07" in found[0]["text"]
+    assert run("search", "x", "--top-k", "1000").stderr.startswith("bad_top_k: ")
+
+
+@pytest.mark.parametrize(
+    "question", ["天窗走到一半停住，控制箱报什么？", "What does alarm D07 of the dome shutter mean?"]
+)
+def test_an_answer_is_cited(run: Run, question: str) -> None:
+    streamed, whole = run("ask", question), run("ask", question, "--json")
+    assert (streamed.exit_code, whole.exit_code) == (0, 0)
+    answer = json.loads(whole.stdout)
+    assert answer["citations"]
+    assert answer["answer"] in streamed.stdout
+    assert f"\n[1] {answer['citations'][0]['document']['path']}, p" in streamed.stdout
+
+
+def test_jobs_are_listed_and_shown(run: Run) -> None:
+    jobs = [json.loads(line) for line in run("jobs", "--kb", "samples", "--json").stdout.splitlines()]
+    shown = json.loads(run("jobs", "show", jobs[-1]["id"], "--wait", "--json").stdout)
+    assert (shown["state"], shown["total"], shown["failed"]) == ("succeeded", 17, 1)
+    assert run("jobs", "show", "nothing").exit_code == 4
+
+
+def test_names_come_back_as_they_were(run: Run, tmp_path: Path) -> None:
+    names = ['a"b.txt', "50%.txt", "%22.txt", "空 格，;.txt"]
+    for name in names:
+        (tmp_path / name).write_text(f"A note called {name}")
+    (tmp_path / "back\\slash.txt").write_text("x")
+    report = json.loads(run("push", str(tmp_path), "--kb", "names", "--prefix", "往来", "--json").stdout)
+    assert [(one["path"], one["code"]) for one in report["rejected"]] == [("往来/back\\slash.txt", "bad_path")]
+    listed = [json.loads(line)["path"] for line in run("documents", "--kb", "names", "--json").stdout.splitlines()]
+    assert sorted(listed) == sorted(f"往来/{name}" for name in names)
+    assert run("rm", "--kb", "names", '往来/a"b.txt', "往来/%22.txt").stdout == "deleted 2 documents\n"
+    assert run("rm", "--kb", "names", "--prefix", "往来/", "--yes").stdout == "deleted 2 documents\n"
+    assert run("delete", "names", "--yes").exit_code == 0
+    assert run("documents", "--kb", "names").exit_code == 4
