@@ -9,8 +9,9 @@ from starlette.requests import Request
 from api.bootstrap import Services
 from api.schemas.text import normalize_name
 from kb.catalog.catalog import Catalog
+from kb.catalog.knowledge_bases import FoundKnowledgeBase
 from kb.errors import NotFound
-from kb.types import Document, KnowledgeBase
+from kb.types import Document
 
 
 def get_services(request: Request) -> Services:
@@ -28,9 +29,9 @@ def get_sealers(request: Request) -> Executor:
     return sealers
 
 
-def find_knowledge_base(request: Request, kb: str) -> KnowledgeBase:
+def find_knowledge_base(request: Request, kb: str) -> FoundKnowledgeBase:
     """By id or name. Blocks. Raises NotFound (`knowledge_base_not_found`)."""
-    return get_catalog(request).knowledge_bases.get(normalize_name(kb))
+    return get_catalog(request).knowledge_bases.find(normalize_name(kb))
 
 
 def find_document(request: Request, kb: str, document_id: str) -> Document:

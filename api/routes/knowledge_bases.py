@@ -43,7 +43,8 @@ def list_knowledge_bases(request: Request, limit: Limit = 50, cursor: Cursor = N
 @router.get("/{kb}", response_model=KnowledgeBaseAnswer)
 def get_knowledge_base(request: Request, kb: str) -> Response:
     """Get one knowledge base, by id or name."""
-    return JsonAnswer(show_knowledge_base(find_knowledge_base(request, kb)))
+    found = find_knowledge_base(request, kb)
+    return JsonAnswer(show_knowledge_base(get_catalog(request).knowledge_bases.get(found.id)))
 
 
 @router.patch("/{kb}", response_model=KnowledgeBaseAnswer, openapi_extra=describe_body(KnowledgeBaseChange))

@@ -39,6 +39,15 @@ class KnowledgeBaseSettings:
     chunk_tokens: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundKnowledgeBase:
+    """A knowledge base without its counts, which cost a walk over its documents: what every request needs."""
+
+    id: str
+    name: str
+    embedding_model: str
+
+
 class KnowledgeBases:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -75,6 +84,22 @@ class KnowledgeBases:
         """Raises NotFound (`knowledge_base_not_found`)."""
         with self._database.read() as connection:
             return _fetch(connection, name_or_id)
+
+    def find(self, name_or_id: str) -> FoundKnowledgeBase:
+        """The same without counts. Raises NotFound (`knowledge_base_not_found`)."""
+        kb, space = t.knowledge_base.c, t.space.c
+        query = (
+            select(kb.id, kb.name, space.embedding_model)
+            .join(t.space, (space.kb_id == kb.id) & (space.state == SpaceState.LIVE))
+            .where(kb.deleted_at.is_(None), (kb.id == name_or_id) | (kb.name == name_or_id))
+            .order_by(kb.id != name_or_id)  # a name may look like another one's id; the id wins
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise _not_found(name_or_id)
+        return FoundKnowledgeBase(id=row.id, name=row.name, embedding_model=row.embedding_model)
 
     def list_knowledge_bases(self, limit: int, after: str = "") -> list[KnowledgeBase]:
         """In order of name; `after` is the last name already seen."""
