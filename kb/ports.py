@@ -7,6 +7,8 @@ from typing import Protocol
 
 from kb.types import ChangeSet, Filter, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
 
+OrdinalRange = tuple[int, int, int]  # version id, first ordinal, last ordinal
+
 
 class TokenCounter(Protocol):
     """Counts tokens of one embedding model. Thread-safe."""
@@ -102,8 +104,8 @@ class IndexFeed(Protocol):
         """Those of `chunk_ids` visible at `revision`, of a document that is not deleted *now*, and within `only`."""
         ...
 
-    def list_neighbours(self, version_id: int, space_id: int, first: int, last: int) -> list[StoredChunk]:
-        """Chunks of one version with ordinals `first ≤ ordinal ≤ last`, in order."""
+    def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:
+        """For each range the chunks of its version with `first ≤ ordinal ≤ last`, in order."""
         ...
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from kb.ports import OrdinalRange
 from kb.types import StoredChunk, VisibleChunk
 
 CLOSE_RANKS = (
@@ -19,7 +20,9 @@ CLOSE_RANKS = (
 NEARLY = 2  # ordinals apart: hits that nearly touch have one chunk between them
 REACH = 8  # chunks on each side of a passage that are looked at for growing
 
-Neighbours = Callable[[int, int, int], Sequence[StoredChunk]]  # version id, first ordinal, last ordinal
+ASKED_AT_ONCE = 16  # passages whose neighbours are read together
+
+Neighbours = Callable[[Sequence[OrdinalRange]], Sequence[Sequence[StoredChunk]]]  # of each range, in order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,13 +140,24 @@ def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbou
             if place not in shelves:
                 if left < cheapest // 2:
                     return
-                found = neighbours(stretch.version_id, max(0, stretch.first - REACH), stretch.last + REACH)
-                shelves[place] = {chunk.ordinal: chunk for chunk in found}
+                shelves |= _fill_shelves(stretches, place, neighbours)
             spent = _grow_once(stretch, shelves[place], taken, left)
             left -= spent
             if spent:
                 still.append((place, stretch))
         growing = still
+
+
+def _fill_shelves(
+    stretches: Sequence[Stretch], place: int, neighbours: Neighbours
+) -> dict[int, dict[int, StoredChunk]]:
+    """What lies around the stretch at `place` and those behind it, by place and ordinal; none of them has grown yet."""
+    asked = stretches[place : place + ASKED_AT_ONCE]
+    ranges = [(stretch.version_id, max(0, stretch.first - REACH), stretch.last + REACH) for stretch in asked]
+    return {
+        number: {chunk.ordinal: chunk for chunk in found}
+        for number, found in enumerate(neighbours(ranges), start=place)
+    }
 
 
 def _grow_once(stretch: Stretch, shelf: dict[int, StoredChunk], taken: set[tuple[int, int]], left: int) -> int:

@@ -171,7 +171,9 @@ class Searcher:
         """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
         hits: list[Hit] = []
-        request, start, size = walk.request, 0, max(FEWEST_CANDIDATES, 2 * walk.request.top_k)
+        request, start, size = walk.request, 0, 2 * walk.request.top_k
+        if request.only is not None:  # a narrow filter leaves few of them
+            size = max(FEWEST_CANDIDATES, size)
         while start < len(fused) and len(hits) < request.top_k:
             part = fused[start : start + size]
             fresh = [match.chunk_id for match in part if match.chunk_id not in joined]
@@ -199,7 +201,7 @@ class Searcher:
             return merge_hits(
                 kept,
                 walk.request.max_tokens,
-                lambda version_id, first, last: self._feed.list_neighbours(version_id, space_id, first, last),
+                lambda ranges: self._feed.list_neighbours(space_id, ranges),
             )
 
     def _read_passages(self, walk: _Walk, stretches: Sequence[Stretch]) -> list[Passage]:

@@ -1,21 +1,35 @@
-"""What indexes are built from and searches are joined with: implements `kb.ports.IndexFeed`."""
+"""What indexes are built from and searches are joined with: implements `kb.ports.IndexFeed`.
+
+What every search asks is put together once and only bound afterwards: building a statement anew costs SQLAlchemy more
+than SQLite needs to answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import BindParameter, RowMapping, Select, and_, bindparam, func, null, or_, select
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.documents import to_stored_chunk
 from kb.errors import Gone, NotFound
-from kb.ports import TextSource
+from kb.ports import OrdinalRange, TextSource
 from kb.types import ChangeSet, Filter, Head, IndexRow, SpaceState, StoredChunk, VisibleChunk
 
 IDS_A_STATEMENT = 500
+RANGES_A_STATEMENT = 16
+
+_HEAD = (
+    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension)
+    .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
+    .where(t.knowledge_base.c.id == bindparam("kb"), t.knowledge_base.c.deleted_at.is_(None))
+    .where(t.space.c.state == SpaceState.LIVE)
+)
+_CHUNK_FIELDS = tuple(StoredChunk.__dataclass_fields__)
+_VISIBLE_FIELDS = tuple(VisibleChunk.__dataclass_fields__)
 
 
 class CatalogFeed:
@@ -26,14 +40,8 @@ class CatalogFeed:
         self._texts = texts
 
     def get_head(self, kb_id: str) -> Head:
-        query = (
-            select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension)
-            .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
-            .where(t.knowledge_base.c.id == kb_id, t.knowledge_base.c.deleted_at.is_(None))
-            .where(t.space.c.state == SpaceState.LIVE)
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_HEAD, {"kb": kb_id}).one_or_none()
         if row is None:
             raise NotFound("knowledge_base_not_found", f"there is no knowledge base {kb_id!r}")
         return Head(revision=row.head_revision, space_id=row.id, dimension=row.dimension)
@@ -100,24 +108,32 @@ class CatalogFeed:
         self, kb_id: str, revision: int, chunk_ids: Sequence[int], only: Filter | None = None
     ) -> dict[int, VisibleChunk]:
         only = only or Filter()
+        query = _visible_chunks(bool(only.path_prefix), bool(only.language), bool(only.metadata))
+        prefix = only.path_prefix or ""
+        values = {"kb": kb_id, "revision": revision, "prefix": prefix, "length": len(prefix), "language": only.language}
         found: dict[int, VisibleChunk] = {}
         with self._database.read() as connection:
             for first in range(0, len(chunk_ids), IDS_A_STATEMENT):
-                query = _visible_chunks(kb_id, revision, chunk_ids[first : first + IDS_A_STATEMENT], only)
-                for row in connection.execute(query).mappings():
-                    if all(row["metadata"].get(name) == value for name, value in only.metadata.items()):
-                        found[row["id"]] = _to_visible_chunk(row)
+                ids = {"ids": chunk_ids[first : first + IDS_A_STATEMENT]}
+                for metadata, *row in connection.execute(query, values | ids):
+                    if all(metadata.get(name) == value for name, value in only.metadata.items()):
+                        chunk = VisibleChunk(**dict(zip(_VISIBLE_FIELDS, row, strict=True)))
+                        found[chunk.id] = chunk
         return found
 
-    def list_neighbours(self, version_id: int, space_id: int, first: int, last: int) -> list[StoredChunk]:
-        query = (
-            select(t.chunk)
-            .where(t.chunk.c.version_id == version_id, t.chunk.c.space_id == space_id)
-            .where(t.chunk.c.ordinal.between(first, last))
-            .order_by(t.chunk.c.ordinal)
-        )
+    def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:
+        found: dict[int, dict[int, StoredChunk]] = {}
         with self._database.read() as connection:
-            return [to_stored_chunk(row) for row in connection.execute(query).mappings()]
+            for start in range(0, len(ranges), RANGES_A_STATEMENT):
+                part = ranges[start : start + RANGES_A_STATEMENT]
+                values = {name: value for i, one in enumerate(part) for name, value in zip(_bound(i), one, strict=True)}
+                for version_id, *row in connection.execute(_neighbours(len(part)), {"space": space_id, **values}):
+                    chunk = StoredChunk(**dict(zip(_CHUNK_FIELDS, row, strict=True)))
+                    found.setdefault(version_id, {})[chunk.ordinal] = chunk
+        return [
+            [chunks[ordinal] for ordinal in range(first, last + 1) if ordinal in chunks]
+            for chunks, first, last in ((found.get(version_id, {}), first, last) for version_id, first, last in ranges)
+        ]
 
     def _to_index_rows(self, found: Sequence[RowMapping]) -> list[IndexRow]:
         rows: list[IndexRow] = []
@@ -160,49 +176,48 @@ def _rows(space_id: int) -> Select[Any]:
     )
 
 
-def _visible_at(revision: int) -> tuple[Any, ...]:
+def _visible_at(revision: int | BindParameter[Any]) -> tuple[Any, ...]:
     until = t.publication.c.until_revision
     return (t.publication.c.since_revision <= revision, until.is_(None) | (until > revision))
 
 
-def _visible_chunks(kb_id: str, revision: int, chunk_ids: Sequence[int], only: Filter) -> Select[Any]:
+@cache
+def _visible_chunks(has_prefix: bool, has_language: bool, has_metadata: bool) -> Select[Any]:  # noqa: FBT001
+    """A column of metadata, None unless asked for, then the fields of VisibleChunk."""
+    columns = {
+        **t.chunk.c,
+        "version": t.version.c.number,
+        "text_sha": t.version.c.text_sha,
+        "document_id": t.document.c.id,
+        "path": t.document.c.path,
+        "title": t.version.c.title,
+    }
     query = (
-        select(
-            t.chunk,
-            t.version.c.number,
-            t.version.c.text_sha,
-            t.version.c.title,
-            t.version.c.metadata,
-            t.document.c.id.label("document_id"),
-            t.document.c.path,
-        )
+        select(t.version.c.metadata if has_metadata else null(), *(columns[name] for name in _VISIBLE_FIELDS))
+        .select_from(t.chunk)
         .join(t.publication, t.publication.c.version_id == t.chunk.c.version_id)
         .join(t.version, t.version.c.id == t.chunk.c.version_id)
         .join(t.document, t.document.c.id == t.version.c.document_id)
-        .where(t.chunk.c.id.in_(chunk_ids), *_visible_at(revision))
-        .where(t.document.c.kb_id == kb_id, t.document.c.deleted_at.is_(None))
+        .where(t.chunk.c.id.in_(bindparam("ids", expanding=True)), *_visible_at(bindparam("revision")))
+        .where(t.document.c.kb_id == bindparam("kb"), t.document.c.deleted_at.is_(None))
     )
-    if only.path_prefix:
-        query = query.where(func.substr(t.document.c.path, 1, len(only.path_prefix)) == only.path_prefix)
-    if only.language:
-        query = query.where(t.version.c.language == only.language)
+    if has_prefix:
+        query = query.where(func.substr(t.document.c.path, 1, bindparam("length")) == bindparam("prefix"))
+    if has_language:
+        query = query.where(t.version.c.language == bindparam("language"))
     return query
 
 
-def _to_visible_chunk(row: RowMapping) -> VisibleChunk:
-    return VisibleChunk(
-        id=row["id"],
-        version_id=row["version_id"],
-        version=row["number"],
-        text_sha=row["text_sha"],
-        ordinal=row["ordinal"],
-        start=row["start"],
-        end=row["end"],
-        page_start=row["page_start"],
-        page_end=row["page_end"],
-        heading=row["heading"],
-        tokens=row["tokens"],
-        document_id=row["document_id"],
-        path=row["path"],
-        title=row["title"],
-    )
+@cache
+def _neighbours(count: int) -> Select[Any]:
+    """The version's id, then the fields of StoredChunk, of `count` ranges; each is one look into the index."""
+    chunk = t.chunk.c
+    ranges = []
+    for version, first, last in (_bound(i) for i in range(count)):
+        inside = chunk.ordinal.between(bindparam(first), bindparam(last))
+        ranges.append(and_(chunk.version_id == bindparam(version), chunk.space_id == bindparam("space"), inside))
+    return select(chunk.version_id, *(chunk[name] for name in _CHUNK_FIELDS)).where(or_(*ranges))
+
+
+def _bound(i: int) -> tuple[str, str, str]:
+    return f"version_{i}", f"first_{i}", f"last_{i}"

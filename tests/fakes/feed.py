@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kb.errors import Gone, NotFound, Unavailable
+from kb.ports import OrdinalRange
 from kb.tokens import estimate_tokens
 from kb.types import ChangeSet, Filter, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
 
@@ -271,8 +272,11 @@ class MemoryFeed:
             title=version.title,
         )
 
-    def list_neighbours(self, version_id: int, space_id: int, first: int, last: int) -> list[StoredChunk]:
-        return [chunk for chunk in self.versions[version_id].chunks if first <= chunk.ordinal <= last]
+    def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:
+        return [
+            [chunk for chunk in self.versions[version_id].chunks if first <= chunk.ordinal <= last]
+            for version_id, first, last in ranges
+        ]
 
     # -- TextSource -------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kb.ports import OrdinalRange
 from kb.types import StoredChunk, VisibleChunk
 from retrieval.merge import CLOSE_RANKS, Hit, Stretch, cut_hits, list_stretches, merge_hits
 
@@ -32,10 +34,14 @@ class Library:
     """Versions of `length` chunks; counts how often it is asked."""
 
     def __init__(self, length: int, tokens: int = 10) -> None:
-        self.length, self.tokens, self.asked = length, tokens, 0
+        self.length, self.tokens, self.asked, self.calls = length, tokens, 0, 0
 
-    def list_neighbours(self, version: int, first: int, last: int) -> list[StoredChunk]:
-        self.asked += 1
+    def list_neighbours(self, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:
+        self.asked += len(ranges)
+        self.calls += 1
+        return [self._list_range(*one) for one in ranges]
+
+    def _list_range(self, version: int, first: int, last: int) -> list[StoredChunk]:
         chunks = [make_chunk(version, o, self.tokens) for o in range(max(0, first), min(self.length, last + 1))]
         names = StoredChunk.__dataclass_fields__
         return [StoredChunk(**{name: getattr(chunk, name) for name in names}) for chunk in chunks]
@@ -113,10 +119,11 @@ def test_work_follows_the_number_of_hits() -> None:
     library = Library(100_000)
     hits = make_hits(*((v, 50_000) for v in range(8)))
     merge_hits(hits, 10_000, library.list_neighbours)
-    assert library.asked == 8
-    library.asked = 0
+    assert (library.asked, library.calls) == (8, 1)
     merge_hits(hits, 80, library.list_neighbours)
-    assert library.asked == 0
+    assert (library.asked, library.calls) == (8, 1)
+    merge_hits(make_hits(*((v, 50_000) for v in range(40))), 10_000, library.list_neighbours)
+    assert (library.asked, library.calls) == (48, 4)
 
 
 PLACES = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 12)), min_size=1, max_size=20, unique=True)
