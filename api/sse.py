@@ -9,7 +9,6 @@ gets its headers and a comment. When the client goes, the source is closed, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.errors import describe_fault, internal_problem, to_problem
+from api.listening import run_while_heard
 from api.responses import write_json
 from kb.errors import KbError
 
@@ -58,18 +58,16 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
+        await run_while_heard(receive, self._exchange(send))
+
+    async def _exchange(self, send: Send) -> None:
         queue: asyncio.Queue[Event | _Ended] = asyncio.Queue(WAITING_EVENTS)
         reading = asyncio.create_task(self._read_source(queue))
-        sending = asyncio.create_task(self._send_events(queue, send))
-        gone = asyncio.create_task(_wait_until_gone(receive))
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._send_events(queue, send)
         finally:
-            for task in (reading, sending, gone):
-                task.cancel()
-            done = await asyncio.gather(reading, sending, gone, return_exceptions=True)
-        if isinstance(done[1], Exception):  # before the first event: the request's own answer; a lost client: nothing
-            raise done[1]
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _read_source(self, queue: asyncio.Queue[Event | _Ended]) -> None:
         try:
@@ -128,9 +126,3 @@ def describe_failure(error: Exception) -> Event:
     if problem.status == 500:
         log.error("stream.failed %s", describe_fault(error))
     return Event(name="error", data={"code": problem.code, "detail": problem.detail})
-
-
-async def _wait_until_gone(receive: Receive) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        while (await receive())["type"] != "http.disconnect":
-            pass

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.deps import find_knowledge_base, get_services
 from api.json_body import describe_body, read_json
-from api.responses import JsonAnswer
+from api.listening import AwaitedAnswer
 from api.schemas.ask import AskAnswer, AskBody, read_question, show_answer
 from api.schemas.search import show_passage
 from api.sse import Event, EventStream
@@ -34,7 +34,7 @@ async def ask_knowledge_base(
     question, answerer = read_question(body, found), get_services(request).answerer
     if body.stream:
         return EventStream(stream_answer(answerer, question))
-    return JsonAnswer(show_answer(await answerer.answer(question)))
+    return AwaitedAnswer(answerer.answer(question), show_answer)
 
 
 async def stream_answer(answerer: Answerer, question: AskRequest) -> AsyncGenerator[Event, None]:

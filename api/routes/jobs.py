@@ -18,6 +18,7 @@ from kb.catalog.jobs import Jobs
 from kb.types import JobState
 
 POLL_S = 0.3
+LONGEST_POLL_S = 1.0  # between two looks at a job in which nothing happens
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -64,7 +65,7 @@ async def stream_job(request: Request, job_id: str) -> Response:
 
 async def follow_job(jobs: Jobs, job_id: str, poll_s: float = POLL_S) -> AsyncGenerator[Event, None]:
     """Polls, so that no database connection is held between two looks. Raises NotFound (`job_not_found`)."""
-    seen = None
+    seen, wait_s = None, poll_s
     while True:
         job = await run_in_threadpool(jobs.get, job_id)
         shown = show_job(job, datetime.now(UTC))
@@ -73,5 +74,6 @@ async def follow_job(jobs: Jobs, job_id: str, poll_s: float = POLL_S) -> AsyncGe
             return
         if job != seen:
             yield Event(name="progress", data=shown)
-            seen = job
-        await asyncio.sleep(poll_s)
+            seen, wait_s = job, poll_s
+        await asyncio.sleep(wait_s)
+        wait_s = min(1.5 * wait_s, LONGEST_POLL_S)
