@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Parser(Protocol):
-    """Parses a file at a distance: a hostile one costs its own document alone."""
+    """Parses a file in a process of its own: a hostile one costs its own document alone."""
 
     def parse(self, path: Path, media_type: str) -> ParsedDocument:
         """Raises DocumentFailed."""
