@@ -9,7 +9,7 @@ from starlette.requests import Request
 from api.bootstrap import Services
 from api.schemas.text import normalize_name
 from kb.catalog.catalog import Catalog
-from kb.catalog.knowledge_bases import FoundKnowledgeBase
+from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from kb.errors import NotFound
 from kb.types import Document
 
@@ -29,7 +29,7 @@ def get_sealers(request: Request) -> Executor:
     return sealers
 
 
-def find_knowledge_base(request: Request, kb: str) -> FoundKnowledgeBase:
+def find_knowledge_base(request: Request, kb: str) -> KnowledgeBaseKey:
     """By id or name. Blocks. Raises NotFound (`knowledge_base_not_found`)."""
     return get_catalog(request).knowledge_bases.find(normalize_name(kb))
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.schemas.search import DocumentName, PassageAnswer, show_passage
 from api.schemas.text import Language, RequestBody
-from kb.catalog.knowledge_bases import FoundKnowledgeBase
+from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from retrieval.answer import Answer, AskRequest
 from retrieval.citations import Citation
 from retrieval.events import Usage
@@ -74,7 +74,7 @@ class AskAnswer:
     dropped: int
 
 
-def read_question(body: AskBody, found: FoundKnowledgeBase) -> AskRequest:
+def read_question(body: AskBody, found: KnowledgeBaseKey) -> AskRequest:
     """The question as the answerer takes it."""
     return AskRequest(
         question=body.question,

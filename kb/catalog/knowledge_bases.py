@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from kb.catalog import tables as t
@@ -40,7 +40,7 @@ class KnowledgeBaseSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundKnowledgeBase:
+class KnowledgeBaseKey:
     """A knowledge base without its counts, which cost a walk over its documents: what every request needs."""
 
     id: str
@@ -85,7 +85,7 @@ class KnowledgeBases:
         with self._database.read() as connection:
             return _fetch(connection, name_or_id)
 
-    def find(self, name_or_id: str) -> FoundKnowledgeBase:
+    def find(self, name_or_id: str) -> KnowledgeBaseKey:
         """The same without counts. Raises NotFound (`knowledge_base_not_found`)."""
         kb, space = t.knowledge_base.c, t.space.c
         query = (
@@ -99,7 +99,19 @@ class KnowledgeBases:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise _not_found(name_or_id)
-        return FoundKnowledgeBase(id=row.id, name=row.name, embedding_model=row.embedding_model)
+        return KnowledgeBaseKey(id=row.id, name=row.name, embedding_model=row.embedding_model)
+
+    def find(self, name_or_id: str) -> KnowledgeBaseSettings:
+        """Its settings without the counts, which cost more the more documents it has: what every question asks.
+
+        Raises NotFound (`knowledge_base_not_found`).
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(_SETTINGS_BY_NAME, {"wanted": name_or_id}).mappings().all()
+        rows = [row for row in rows if row["kb_id"] == name_or_id] or rows  # a name may look like another one's id
+        if not rows:
+            raise _not_found(name_or_id)
+        return _to_settings(rows[0])
 
     def list_knowledge_bases(self, limit: int, after: str = "") -> list[KnowledgeBase]:
         """In order of name; `after` is the last name already seen."""
@@ -131,47 +143,51 @@ class KnowledgeBases:
 
     def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
         """Raises NotFound (`knowledge_base_not_found`)."""
-        query = (
-            select(t.space, t.knowledge_base.c.settings)
-            .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
-            .where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
-            .where(t.knowledge_base.c.deleted_at.is_(None))
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(_SETTINGS_BY_ID, {"wanted": kb_id}).mappings().one_or_none()
         if row is None:
             raise _not_found(kb_id)
-        return KnowledgeBaseSettings(
-            kb_id=kb_id,
-            space_id=row["id"],
-            embedding_model=row["embedding_model"],
-            fingerprint=row["fingerprint"],
-            chunk_tokens=row["settings"]["chunk_tokens"],
-        )
+        return _to_settings(row)
+
+
+_SETTINGS = (
+    select(t.space, t.knowledge_base.c.settings)
+    .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
+    .where(t.space.c.state == SpaceState.LIVE, t.knowledge_base.c.deleted_at.is_(None))
+)
+_SETTINGS_BY_ID = _SETTINGS.where(t.knowledge_base.c.id == bindparam("wanted"))
+_SETTINGS_BY_NAME = _SETTINGS.where(
+    (t.knowledge_base.c.id == bindparam("wanted")) | (t.knowledge_base.c.name == bindparam("wanted"))
+)
+
+
+def _to_settings(row: RowMapping) -> KnowledgeBaseSettings:
+    return KnowledgeBaseSettings(
+        kb_id=row["kb_id"],
+        space_id=row["id"],
+        embedding_model=row["embedding_model"],
+        fingerprint=row["fingerprint"],
+        chunk_tokens=row["settings"]["chunk_tokens"],
+    )
 
 
 def _described() -> Select[Any]:
     kb, space = t.knowledge_base, t.space
-    published = (
-        select(t.document.c.kb_id, func.count().label("documents"), func.sum(t.version.c.chunk_count).label("chunks"))
-        .select_from(t.publication)
-        .join(t.document, t.document.c.id == t.publication.c.document_id)
+    mine = (t.document.c.kb_id == kb.c.id, t.document.c.deleted_at.is_(None))
+    is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
+    documents = select(func.count()).select_from(t.document).where(*mine).correlate(kb).scalar_subquery()
+    chunks = (
+        select(func.sum(t.version.c.chunk_count))
+        .select_from(t.document)
+        .join(t.publication, is_open)
         .join(t.version, t.version.c.id == t.publication.c.version_id)
-        .where(t.publication.c.until_revision.is_(None), t.document.c.deleted_at.is_(None))
-        .group_by(t.document.c.kb_id)
-        .subquery()
-    )
-    kept = (
-        select(t.document.c.kb_id, func.count().label("documents"))
-        .where(t.document.c.deleted_at.is_(None))
-        .group_by(t.document.c.kb_id)
-        .subquery()
+        .where(*mine)
+        .correlate(kb)
+        .scalar_subquery()
     )
     return (
-        select(kb, space.c.embedding_model, space.c.dimension, kept.c.documents, published.c.chunks)
+        select(kb, space.c.embedding_model, space.c.dimension, documents.label("documents"), chunks.label("chunks"))
         .join(space, (space.c.kb_id == kb.c.id) & (space.c.state == SpaceState.LIVE))
-        .outerjoin(kept, kept.c.kb_id == kb.c.id)
-        .outerjoin(published, published.c.kb_id == kb.c.id)
         .where(kb.c.deleted_at.is_(None))
     )
 
