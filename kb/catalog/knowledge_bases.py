@@ -87,31 +87,12 @@ class KnowledgeBases:
 
     def find(self, name_or_id: str) -> KnowledgeBaseKey:
         """The same without counts. Raises NotFound (`knowledge_base_not_found`)."""
-        kb, space = t.knowledge_base.c, t.space.c
-        query = (
-            select(kb.id, kb.name, space.embedding_model)
-            .join(t.space, (space.kb_id == kb.id) & (space.state == SpaceState.LIVE))
-            .where(kb.deleted_at.is_(None), (kb.id == name_or_id) | (kb.name == name_or_id))
-            .order_by(kb.id != name_or_id)  # a name may look like another one's id; the id wins
-            .limit(1)
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            rows = connection.execute(_KEY, {"wanted": name_or_id}).all()
+        row = next((row for row in rows if row.id == name_or_id), rows[0] if rows else None)
         if row is None:
             raise _not_found(name_or_id)
         return KnowledgeBaseKey(id=row.id, name=row.name, embedding_model=row.embedding_model)
-
-    def find(self, name_or_id: str) -> KnowledgeBaseSettings:
-        """Its settings without the counts, which cost more the more documents it has: what every question asks.
-
-        Raises NotFound (`knowledge_base_not_found`).
-        """
-        with self._database.read() as connection:
-            rows = connection.execute(_SETTINGS_BY_NAME, {"wanted": name_or_id}).mappings().all()
-        rows = [row for row in rows if row["kb_id"] == name_or_id] or rows  # a name may look like another one's id
-        if not rows:
-            raise _not_found(name_or_id)
-        return _to_settings(rows[0])
 
     def list_knowledge_bases(self, limit: int, after: str = "") -> list[KnowledgeBase]:
         """In order of name; `after` is the last name already seen."""
@@ -143,32 +124,32 @@ class KnowledgeBases:
 
     def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
         """Raises NotFound (`knowledge_base_not_found`)."""
+        query = (
+            select(t.space, t.knowledge_base.c.settings)
+            .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
+            .where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
+            .where(t.knowledge_base.c.deleted_at.is_(None))
+        )
         with self._database.read() as connection:
-            row = connection.execute(_SETTINGS_BY_ID, {"wanted": kb_id}).mappings().one_or_none()
+            row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise _not_found(kb_id)
-        return _to_settings(row)
+        return KnowledgeBaseSettings(
+            kb_id=kb_id,
+            space_id=row["id"],
+            embedding_model=row["embedding_model"],
+            fingerprint=row["fingerprint"],
+            chunk_tokens=row["settings"]["chunk_tokens"],
+        )
 
 
-_SETTINGS = (
-    select(t.space, t.knowledge_base.c.settings)
-    .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
-    .where(t.space.c.state == SpaceState.LIVE, t.knowledge_base.c.deleted_at.is_(None))
+# What every question asks first is put together once: building it anew costs more than answering it.
+_KEY = (
+    select(t.knowledge_base.c.id, t.knowledge_base.c.name, t.space.c.embedding_model)
+    .join(t.space, (t.space.c.kb_id == t.knowledge_base.c.id) & (t.space.c.state == SpaceState.LIVE))
+    .where(t.knowledge_base.c.deleted_at.is_(None))
+    .where((t.knowledge_base.c.id == bindparam("wanted")) | (t.knowledge_base.c.name == bindparam("wanted")))
 )
-_SETTINGS_BY_ID = _SETTINGS.where(t.knowledge_base.c.id == bindparam("wanted"))
-_SETTINGS_BY_NAME = _SETTINGS.where(
-    (t.knowledge_base.c.id == bindparam("wanted")) | (t.knowledge_base.c.name == bindparam("wanted"))
-)
-
-
-def _to_settings(row: RowMapping) -> KnowledgeBaseSettings:
-    return KnowledgeBaseSettings(
-        kb_id=row["kb_id"],
-        space_id=row["id"],
-        embedding_model=row["embedding_model"],
-        fingerprint=row["fingerprint"],
-        chunk_tokens=row["settings"]["chunk_tokens"],
-    )
 
 
 def _described() -> Select[Any]:
