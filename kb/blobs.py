@@ -96,7 +96,8 @@ class BlobWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # on a full disk closing fails as writing did; the file goes all the same
+                self._file.close()
             self._file = None
         self.temporary.unlink(missing_ok=True)
 
