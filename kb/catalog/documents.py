@@ -174,11 +174,9 @@ def _under(prefix: str) -> Any:  # noqa: ANN401
 
 
 def _described() -> Select[Any]:
-    newest = (
-        select(t.version.c.document_id, func.max(t.version.c.number).label("number"))
-        .group_by(t.version.c.document_id)
-        .subquery()
-    )
+    # Asked per document, so that one document or one page of a list costs an index look-up each, not the whole table.
+    other = t.version.alias("other")
+    newest = select(func.max(other.c.number)).where(other.c.document_id == t.document.c.id).scalar_subquery()
     live = t.version.alias("live")
     is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
     return (
@@ -194,8 +192,7 @@ def _described() -> Select[Any]:
             live.c.chunk_count.label("live_chunks"),
         )
         .select_from(t.document)
-        .join(newest, newest.c.document_id == t.document.c.id)
-        .join(t.version, and_(t.version.c.document_id == t.document.c.id, t.version.c.number == newest.c.number))
+        .join(t.version, and_(t.version.c.document_id == t.document.c.id, t.version.c.number == newest))
         .outerjoin(t.job, t.job.c.id == t.version.c.job_id)
         .outerjoin(t.publication, is_open)
         .outerjoin(live, live.c.id == t.publication.c.version_id)
