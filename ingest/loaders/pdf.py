@@ -1,20 +1,22 @@
 """PDF through pdfium: text page by page, what became of each page, the outline as headings.
 
-pdfium alone reads outline, title and encryption as well; a second parser would only add attack surface. It is not
-thread-safe: this runs in a parse child, one file at a time.
+pdfium reads outline and title as well: on 31 real files pypdf found nothing more. pypdf is asked only where pdfium
+cannot open a file (`pdf_mending`), so that a sound one pays nothing for it. pdfium is not thread-safe: this runs in a
+parse child, one file at a time.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.pdf_furniture import drop_furniture
 from ingest.loaders.pdf_lines import join_lines, normalise_title, split_lines
+from ingest.loaders.pdf_mending import describe_encryption, is_misread, iter_mended
 from kb.errors import DocumentFailed
 from kb.text import clean_text, detect_language
 from kb.types import Heading, Page, PageVerdict, ParsedDocument
@@ -46,35 +48,39 @@ class _RawPage:
     broken: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RawDocument:
+    pages: list[_RawPage]
+    bookmarks: list[_Bookmark]
+    title: str | None
+
+
 def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
     """Text of all pages, each page ending where the next begins less one line feed.
+
+    A file that is cut short or otherwise damaged gives the pages that can be saved.
 
     Raises DocumentFailed: `pdf_malformed`, `pdf_encrypted` (a password is needed to open it), `no_text`,
     `too_many_pages`, `text_too_large`.
     """
     document = _open_pdf(path)
-    try:
-        limits.check_pages(len(document))
-        bookmarks = _read_outline(document)
-        raw = _read_pages(document, limits)
-        title = _read_title(document)
-    finally:
-        document.close()
-    _check_any_text(raw)
-    titles = frozenset(normalise_title(bookmark.title) for bookmark in bookmarks)
-    lines = drop_furniture([page.lines for page in raw])
-    text, pages = _lay_out([join_lines(page, titles) for page in lines], [page.verdict for page in raw])
+    raw = _read_damaged(path, limits) if document is None else _read_document(document, limits)
+    _check_any_text(raw.pages)
+    titles = frozenset(normalise_title(bookmark.title) for bookmark in raw.bookmarks)
+    lines = drop_furniture([page.lines for page in raw.pages])
+    text, pages = _lay_out([join_lines(page, titles) for page in lines], [page.verdict for page in raw.pages])
     limits.check_characters(len(text))
     return ParsedDocument(
         text=text,
         pages=pages,
-        headings=tuple(_place_headings(text, pages, bookmarks)),
-        title=title,
+        headings=tuple(_place_headings(text, pages, raw.bookmarks)),
+        title=raw.title,
         language=detect_language(text),
     )
 
 
-def _open_pdf(path: Path) -> PdfDocument:
+def _open_pdf(path: Path) -> PdfDocument | None:
+    """None when it is damaged. Raises DocumentFailed (`pdf_encrypted`)."""
     import pypdfium2
     from pypdfium2 import raw as pdfium
 
@@ -82,8 +88,44 @@ def _open_pdf(path: Path) -> PdfDocument:
         return pypdfium2.PdfDocument(str(path))
     except pypdfium2.PdfiumError as error:
         if error.err_code in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}:
-            raise DocumentFailed("pdf_encrypted", "a password is needed to open this PDF") from error
-        raise DocumentFailed("pdf_malformed", "this file cannot be opened as a PDF") from error
+            cipher = describe_encryption(path)
+            detail = "a password is needed to open this PDF" + (f" ({cipher})" if cipher else "")
+            raise DocumentFailed("pdf_encrypted", detail) from error
+        return None
+
+
+def _read_document(document: PdfDocument, limits: LoadLimits) -> _RawDocument:
+    """Closes it."""
+    try:
+        limits.check_pages(len(document))
+        return _RawDocument(
+            bookmarks=_read_outline(document), pages=_read_pages(document, limits), title=_read_title(document)
+        )
+    finally:
+        document.close()
+
+
+def _read_damaged(path: Path, limits: LoadLimits) -> _RawDocument:
+    """Raises DocumentFailed (`pdf_malformed`) when no page has text that can be trusted."""
+    from pypdfium2 import PdfDocument, PdfiumError
+
+    for mended in iter_mended(path, limits):
+        try:
+            document = PdfDocument(mended)
+        except PdfiumError:
+            continue
+        raw = _read_document(document, limits)
+        pages = [_doubt_page(page) for page in raw.pages]
+        if any(page.verdict is PageVerdict.INDEXED for page in pages):
+            return replace(raw, pages=pages)
+        raise DocumentFailed("pdf_malformed", "this PDF is damaged, and no text can be read from what is left of it")
+    raise DocumentFailed("pdf_malformed", "this file cannot be opened as a PDF")
+
+
+def _doubt_page(page: _RawPage) -> _RawPage:
+    if page.verdict is PageVerdict.INDEXED and is_misread("".join(page.lines)):
+        return _RawPage(lines=[], verdict=PageVerdict.GARBLED)
+    return page
 
 
 def _read_pages(document: PdfDocument, limits: LoadLimits) -> list[_RawPage]:
@@ -151,10 +193,19 @@ def _check_any_text(pages: Sequence[_RawPage]) -> None:
         return
     if pages and all(page.broken for page in pages):
         raise DocumentFailed("pdf_malformed", f"none of its {len(pages)} pages can be read")
-    scans = sum(page.verdict is PageVerdict.SCANNED for page in pages)
-    garbled = sum(page.verdict is PageVerdict.GARBLED for page in pages)
-    detail = f"no text on {len(pages)} pages: {scans} are scans without a text layer"
-    raise DocumentFailed("no_text", f"{detail}, {garbled} have a text layer that cannot be read")
+    raise DocumentFailed("no_text", f"no page has text: {_count_verdicts(pages)}")
+
+
+def _count_verdicts(pages: Sequence[_RawPage]) -> str:
+    """ "1 scanned page without a text layer", "2 pages whose text layer cannot be read, 1 empty page"."""
+    kinds = (
+        (PageVerdict.SCANNED, "scanned {} without a text layer"),
+        (PageVerdict.GARBLED, "{} whose text layer cannot be read"),
+        (PageVerdict.EMPTY, "empty {}"),
+    )
+    counted = [(sum(page.verdict is verdict for page in pages), words) for verdict, words in kinds]
+    parts = [f"{count:,} {words.format('page' if count == 1 else 'pages')}" for count, words in counted if count]
+    return ", ".join(parts) or "it has no pages"
 
 
 def _lay_out(texts: Sequence[str], verdicts: Sequence[PageVerdict]) -> tuple[str, tuple[Page, ...]]:
