@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -134,6 +135,35 @@ def test_every_command_stands_on_its_page() -> None:
     lines = re.findall(r"(?:^|`)(kb [^`\n]*)", read_page("command-line"), re.MULTILINE)
     told = {command for line in lines for command in read_commands(line)}
     assert set(list_commands(kb, "kb")) - told == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_every_command_that_a_page_shows_can_be_typed(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    lines = [
+        line
+        for block in re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    shown = [found[1] for line in lines if (found := re.match(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?kb (.*)", line))]
+    assert [line for line in shown if find_unknown(shlex.split(line, comments=True))] == []
+
+
+def find_unknown(words: list[str]) -> str | None:
+    """The first word that no command or option of ours has."""
+    command: click.Command = kb
+    for word in words:
+        if word in {"&", "|"}:
+            return None
+        options = {name for one in command.params for name in one.opts} | {"--help", "-h"}
+        if word.startswith("-") and word.partition("=")[0] not in options:
+            return word
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            inner = command.get_command(click.Context(command), word)
+            if inner is None:
+                return word
+            command = inner
+    return None
 
 
 def test_every_code_of_the_command_line_stands_on_its_page() -> None:
