@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ PACKAGES = ("kb", "ingest", "retrieval", "api")
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 40
 MOST_PARAMETERS = 5
+RUN = 10  # lines that may not stand twice
 BROAD = {"Exception", "BaseException"}
 VAGUE = re.compile(r"(?:Manager|Helper|Handler|Utils?|(?<!Knowledge)Base|Impl)$")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -218,6 +219,30 @@ def list_own_imports(module: Module, known: Mapping[str, Module]) -> set[str]:
         if isinstance(node, ast.ImportFrom):  # `from kb import crash` is of a module, too
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found & known.keys()
+
+
+def test_no_run_of_lines_stands_twice() -> None:
+    assert list_repeated(list_modules()) == []
+
+
+def test_a_run_that_stands_twice_is_seen() -> None:
+    run = "".join(f"x{number} = {number}\n" for number in range(RUN))
+    twice = parse_module(
+        "kb/x.py", f"import os\n{run}\n# between\nif x1:\n    {run.replace(chr(10), chr(10) + '    ')}"
+    )
+    assert list_repeated([twice]) == [[("kb/x.py", 2), ("kb/x.py", RUN + 5)]]
+
+
+def list_repeated(modules: Sequence[Module]) -> list[list[tuple[str, int]]]:
+    """Places of equal runs; empty lines, comments, imports and indents do not count."""
+    places: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for module in modules:
+        lines = [(number, line.strip()) for number, line in enumerate(module.text.splitlines(), start=1)]
+        lines = [(number, line) for number, line in lines if line and not line.startswith(("#", "from ", "import "))]
+        for first in range(len(lines) - RUN + 1):
+            run = tuple(line for _, line in lines[first : first + RUN])
+            places.setdefault(run, []).append((module.path, lines[first][0]))
+    return [found for found in places.values() if len(found) > 1]
 
 
 def test_the_code_is_found() -> None:
