@@ -1,0 +1,81 @@
+"""Settings from the environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kb.config import read_settings
+from kb.errors import StartRefused
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the shell of whoever runs the tests has set."""
+    for name in list(os.environ):
+        if name.startswith("KB_"):
+            monkeypatch.delenv(name)
+
+
+def test_what_is_fixed_by_the_contract() -> None:
+    settings = read_settings()
+    assert (settings.host, settings.port, settings.workers, settings.embedding) == ("127.0.0.1", 8088, 1, "builtin")
+    assert settings.data_dir == Path.cwd() / "data" / "store"
+    assert settings.url == "http://127.0.0.1:8088"
+    assert settings.sqlalchemy_url == f"sqlite:///{Path.cwd()}/data/store/catalog.sqlite3"
+    assert (settings.llm_base_url, settings.llm_model, settings.llm_api_key) == (None, None, None)
+
+
+def test_limits_of_the_contract() -> None:
+    settings = read_settings()
+    assert (settings.max_file_bytes, settings.max_request_bytes) == (100_000_000, 1_000_000_000)
+    assert (settings.max_pages, settings.max_characters, settings.max_question_characters) == (5_000, 20_000_000, 8_000)
+    assert settings.retention_days == 7
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KB_DATA_DIR", "~/kb")
+    monkeypatch.setenv("KB_PORT", "0")
+    monkeypatch.setenv("KB_LLM_API_KEY", "secret")
+    monkeypatch.setenv("KB_DATABASE_URL", "sqlite:////elsewhere/x.sqlite3")
+    monkeypatch.setenv("KB_NOT_OURS", "ignored")
+    settings = read_settings()
+    assert settings.data_dir == Path.home() / "kb"
+    assert settings.port == 0
+    assert settings.sqlalchemy_url == "sqlite:////elsewhere/x.sqlite3"
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KB_PORT", "70000"),
+        ("KB_PORT", "x"),
+        ("KB_WORKERS", "-1"),
+        ("KB_LLM_PROFILE", "nobody"),
+        ("KB_CHUNK_TOKENS", "1"),
+        ("KB_RETENTION_DAYS", "0.01"),
+        ("KB_LEASE_SECONDS", "0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartRefused) as refused:
+        read_settings()
+    assert (refused.value.code, refused.value.exit_code) == ("bad_setting", 78)
+    assert refused.value.detail.startswith(f"{name}: ")
+
+
+def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KB_PORT", "x")
+    monkeypatch.setenv("KB_WORKERS", "y")
+    with pytest.raises(StartRefused, match=r"KB_PORT: .*KB_WORKERS: "):
+        read_settings()
+
+
+def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KB_LLM_API_KEY", "very-secret")
+    monkeypatch.setenv("KB_PORT", "x")
+    with pytest.raises(StartRefused) as refused:
+        read_settings()
+    assert "very-secret" not in refused.value.detail
