@@ -50,7 +50,9 @@ class Texts:
         while len(questions) < count:
             text = self._random.choice(documents).replace("\n", "")
             start = self._random.randrange(max(1, len(text) - 24))
-            questions.append(text[start : start + self._random.randint(10, 24)])
+            question = text[start : start + self._random.randint(10, 24)].strip()
+            if len(question) >= 8:  # the corpus has stretches of white space
+                questions.append(question)
         return questions
 
 
