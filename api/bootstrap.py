@@ -124,9 +124,8 @@ def build_services(store: Store) -> Services:
     chat = _build_chat(settings)
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
-    return Services(
-        store=store, indexes=indexes, searcher=searcher, answerer=Answerer(searcher, writer, limits), chat=chat
-    )
+    answerer = Answerer(searcher, writer, limits, catalog.documents)
+    return Services(store=store, indexes=indexes, searcher=searcher, answerer=answerer, chat=chat)
 
 
 def _build_chat(settings: Settings) -> OpenAIChatModel | None:

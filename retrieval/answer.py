@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from kb.errors import InvalidInput
 from kb.types import Filter
-from retrieval.citations import Citation
+from retrieval.citations import Citation, PageSource, place_on_pages
 from retrieval.events import Usage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
@@ -159,8 +159,16 @@ class _Clock:
 class Answerer:
     """Answers questions. One object serves all requests of a process, on the loop that serves."""
 
-    def __init__(self, source: PassageSource, writer: AnswerWriter, limits: AnswerLimits | None = None) -> None:
+    def __init__(
+        self,
+        source: PassageSource,
+        writer: AnswerWriter,
+        limits: AnswerLimits | None = None,
+        pages: PageSource | None = None,
+    ) -> None:
+        """Without `pages` a citation says the pages of its whole passage."""
         self._source = source
+        self._pages = pages
         self._writer = writer
         self._limits = limits or AnswerLimits()
 
@@ -200,6 +208,9 @@ class Answerer:
                         yield TokenEvent(text=piece)
         else:
             yield TokenEvent(text=draft.text)
+        if self._pages is not None and draft.citations:
+            citations = await asyncio.to_thread(place_on_pages, draft.citations, self._pages)
+            draft = replace(draft, citations=citations)
         clock.note("total")
         yield DoneEvent(answer=self._sign(draft, task, found, request, clock))
 

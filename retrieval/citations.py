@@ -8,10 +8,12 @@ passage, never out of the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
+from kb.types import Page
 from retrieval.search import Passage
 from retrieval.sentences import Span, cut_sentences
 from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
@@ -24,7 +26,8 @@ LONGEST_QUOTE = 400  # characters: supporting sentences that lie closer together
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Citation:
-    """`quote` is the characters `[start, end)` of that version's extracted text; the pages are those of the passage."""
+    """`quote` is the characters `[start, end)` of that version's extracted text. The pages are those of the passage
+    until `place_on_pages` has narrowed them to the quote's own."""
 
     number: int
     document_id: str
@@ -37,6 +40,14 @@ class Citation:
     start: int
     end: int
     quote: str
+
+
+class PageSource(Protocol):
+    """Where the pages of a version's text begin and end."""
+
+    def list_pages(self, version_ids: Sequence[int]) -> Mapping[int, Sequence[Page]]:
+        """By version; one that was purged meanwhile is left out."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +108,18 @@ def cite_span(number: int, passage: Passage, span: Span) -> Citation:
         end=passage.start + span.end,
         quote=passage.text[span.start : span.end],
     )
+
+
+def place_on_pages(citations: Sequence[Citation], pages: PageSource) -> list[Citation]:
+    """The citations with the pages of their own quotes: a passage may run over several."""
+    wide = {citation.version_id for citation in citations if citation.page_start != citation.page_end}
+    found = pages.list_pages(sorted(wide)) if wide else {}
+    return [_place_on_pages(citation, found.get(citation.version_id, ())) for citation in citations]
+
+
+def _place_on_pages(citation: Citation, pages: Sequence[Page]) -> Citation:
+    numbers = [page.number for page in pages if page.start < citation.end and citation.start < page.end]
+    return replace(citation, page_start=min(numbers), page_end=max(numbers)) if numbers else citation
 
 
 def _iter_markers(answer: str, count: int) -> Iterator[_Marker]:

@@ -93,8 +93,13 @@ class Documents:
         if row is None or row["text_sha"] is None:
             which = "no version that answers" if number is None else f"no version {number} with a text"
             raise NotFound("no_version", f"document {document_id} has {which}")
-        pages = [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in row["ledger"] or ()]
-        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=pages)
+        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=_read_ledger(row["ledger"]))
+
+    def list_pages(self, version_ids: Sequence[int]) -> dict[int, list[Page]]:
+        """The pages of some versions' texts; a version that was purged meanwhile is left out."""
+        query = select(t.version.c.id, t.version.c.ledger).where(t.version.c.id.in_(version_ids))
+        with self._database.read() as connection:
+            return {row.id: _read_ledger(row.ledger) for row in connection.execute(query)}
 
     def delete(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> Purged:
         """Purge documents of one knowledge base by id or path prefix: when this returns none of them can answer.
@@ -115,6 +120,10 @@ class Documents:
             crash.reach("delete.pre_commit")
         crash.reach("delete.post_commit")
         return purged
+
+
+def _read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
+    return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 
 def _purge(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:

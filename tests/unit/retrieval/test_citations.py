@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from fakes.passages import make_passage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.citations import resolve_citations, strip_markers
+from kb.types import Page, PageVerdict
+from retrieval.citations import place_on_pages, resolve_citations, strip_markers
 
 CAMERA = make_passage("The camera was bought in 2019. It cost 4,200 euro. The dewar stays cold for 31 hours.", start=50)
 COATING = make_passage(
@@ -94,3 +97,31 @@ def test_whatever_a_model_writes_every_number_has_its_citation(answer: str) -> N
         passage = by_id[citation.document_id]
         assert passage.text[citation.start - passage.start : citation.end - passage.start] == citation.quote
         assert citation.quote
+
+
+class Pages:
+    """A PageSource: every version has pages of 20 characters, but version 99 was purged."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def list_pages(self, version_ids: Sequence[int]) -> dict[int, list[Page]]:
+        self.asked += version_ids
+        pages = [Page(number=n + 1, start=20 * n, end=20 * n + 19, verdict=PageVerdict.INDEXED) for n in range(9)]
+        return {version_id: pages for version_id in version_ids if version_id != 99}
+
+
+def test_a_citation_names_the_pages_of_its_quote_not_of_its_passage() -> None:
+    text = "One on page two....\nTwo is on page three and four, too. Five"
+    first = make_passage(text, start=20, page_start=2, page_end=4, version_id=7)
+    cited = resolve_citations("Two is on page three and four, too [1]. One on page two [2].", [first, first]).citations
+    assert [(c.start, c.end) for c in place_on_pages(cited, Pages())] == [(40, 75), (20, 39)]
+    assert [(c.page_start, c.page_end) for c in place_on_pages(cited, Pages())] == [(3, 4), (2, 2)]
+
+
+def test_pages_are_asked_for_only_where_a_passage_has_several() -> None:
+    purged = make_passage("Gone by now.", start=30, page_start=2, page_end=3, version_id=99)
+    pages = Pages()
+    cited = resolve_citations("Gone by now [1]. It cost 4,200 euro [2].", [purged, CAMERA]).citations
+    assert place_on_pages(cited, pages) == cited
+    assert pages.asked == [99]
