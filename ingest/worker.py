@@ -14,13 +14,14 @@ from types import TracebackType
 from ingest.owner import find_dead, name_owner
 from ingest.pipeline import Outcome
 from kb import crash
-from kb.catalog.jobs import Jobs
+from kb.catalog.jobs import MAX_ATTEMPTS, Jobs
 from kb.errors import KbError, StaleLease, Unavailable
 from kb.types import Job, JobKind
 
 POLL_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 3600.0
-PAUSE_AFTER_ERROR = 1.0  # an unforeseen error is tried again, but not in a tight loop
+PAUSE_AFTER_ERROR = 1.0  # when the database does not answer
+RETRY_SECONDS = 5.0  # pause before a job is tried again, four times as long each time
 
 Handler = Callable[[Job, Callable[[], bool]], Outcome | None]
 
@@ -64,12 +65,18 @@ class Worker:
     """`housekeeping` is called when there is nothing to do, at most once an hour."""
 
     def __init__(
-        self, jobs: Jobs, handlers: Mapping[JobKind, Handler], housekeeping: Callable[[], None], lease_seconds: float
+        self,
+        jobs: Jobs,
+        handlers: Mapping[JobKind, Handler],
+        housekeeping: Callable[[], None],
+        lease_seconds: float,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._jobs = jobs
         self._handlers = handlers
         self._housekeeping = housekeeping
         self._lease_seconds = lease_seconds
+        self._retry_seconds = retry_seconds
         self._owner = name_owner()
         self._kept_house = float("-inf")
 
@@ -112,10 +119,12 @@ class Worker:
                 log.info("job.ended id=%s state=%s", job.id, outcome.state)
         except StaleLease:
             log.warning("job.lost id=%s", job.id)
+        except Unavailable as error:  # what it needs may answer again: the disk, the database, the embedding model
+            self._try_again(job, error)
         except KbError as error:
             self._fail(job, error)
         except Exception as error:  # noqa: BLE001  # the worker's boundary: one job must not take the others with it
-            self._put_back(job, error)
+            self._try_again(job, _describe_unforeseen(job, error))
 
     def _fail(self, job: Job, error: KbError) -> None:
         log.error("job.failed id=%s code=%s", job.id, error.code)
@@ -124,20 +133,29 @@ class Worker:
         except StaleLease:  # cancelled, or its knowledge base was deleted, which is often why it failed
             log.warning("job.lost id=%s", job.id)
 
-    def _put_back(self, job: Job, error: Exception) -> None:
-        # The traceback's lines are ours; an exception's message may hold a document's text and is left out.
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
-        log.error("job.error id=%s error=%s at=%s", job.id, type(error).__name__, place)
+    def _try_again(self, job: Job, error: KbError) -> None:
+        """Put the job back with growing pauses; fail it with this error once it was tried often enough."""
+        if job.attempts >= MAX_ATTEMPTS:
+            self._fail(job, error)
+            return
+        pause = self._retry_seconds * 4 ** (job.attempts - 1)
+        log.warning("job.put_back id=%s code=%s attempt=%d pause_s=%.0f", job.id, error.code, job.attempts, pause)
         try:
-            self._jobs.put_back(job, f"unforeseen error: {type(error).__name__}; it will be tried again")
+            self._jobs.put_back(job, f"{error.code}: {error.detail}; it will be tried again", pause)
         except StaleLease:
             log.warning("job.lost id=%s", job.id)
-        time.sleep(PAUSE_AFTER_ERROR)
 
     def _keep_house(self) -> None:
         if time.monotonic() - self._kept_house >= HOUSEKEEPING_SECONDS:
             self._kept_house = time.monotonic()
             self._housekeeping()
+
+
+def _describe_unforeseen(job: Job, error: Exception) -> KbError:
+    """Logged by type and place: an exception's message may hold a document's text."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+    log.error("job.error id=%s error=%s at=%s", job.id, type(error).__name__, place)
+    return KbError("internal_error", f"unforeseen error in the worker ({type(error).__name__}); its log says where")

@@ -18,7 +18,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from kb.errors import StartRefused, Unavailable
 
 BUSY_MILLISECONDS = 30_000
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}")
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # a purge must not leave a document's title or chunks in freed pages
+    f"busy_timeout={BUSY_MILLISECONDS}",
+)
 
 
 class Database:

@@ -128,12 +128,11 @@ class Jobs:
                 update(t.job).where(*held).values(state=JobState.QUEUED, owner=None, lease_until=None, attempts=0)
             )
 
-    def put_back(self, job: Job, reason: str) -> None:
-        """Queue a job again after an unforeseen error; its attempts keep counting. Raises StaleLease."""
+    def put_back(self, job: Job, reason: str, pause_seconds: float = 0.0) -> None:
+        """Queue a job again, to be claimed after the pause; its attempts keep counting. Raises StaleLease."""
+        values = {"state": JobState.QUEUED, "owner": None, "message": reason}
         with self._database.write() as connection:
-            check_fence(
-                connection, job, {"state": JobState.QUEUED, "owner": None, "lease_until": None, "message": reason}
-            )
+            check_fence(connection, job, {**values, "lease_until": time.time() + pause_seconds})
 
     def cancel(self, job_id: str) -> Job:
         """What is published stays; what is not fails with `cancelled`. Raises NotFound, Conflict (`job_ended`)."""
@@ -157,7 +156,14 @@ class Jobs:
             connection.execute(
                 update(t.version).where(*failed).values(state=VersionState.STAGED, error_code=None, error_detail=None)
             )
-            fresh = {"state": JobState.QUEUED, "stage": "queued", "message": "", "attempts": 0, "finished_at": None}
+            fresh = {
+                "state": JobState.QUEUED,
+                "stage": "queued",
+                "message": "",
+                "attempts": 0,
+                "finished_at": None,
+                "lease_until": None,
+            }
             counts = {"failed": 0, "done": job.done - job.failed}  # what was cancelled was never counted as done
             try:
                 connection.execute(update(t.job).where(t.job.c.id == job_id).values(**fresh, **counts))
@@ -218,8 +224,13 @@ def _next_claimable(connection: Connection, dead_owners: Sequence[str]) -> RowMa
         t.job.c.state == JobState.RUNNING,
         or_(t.job.c.lease_until < time.time(), t.job.c.owner.in_(dead_owners)),
     )
+    # A job that was put back waits until its lease is over as well.
+    waiting = and_(
+        t.job.c.state == JobState.QUEUED,
+        or_(t.job.c.lease_until.is_(None), t.job.c.lease_until < time.time()),
+    )
     lane = case((t.job.c.lane == Lane.INTERACTIVE, 0), else_=1)
-    query = select(t.job).where(or_(t.job.c.state == JobState.QUEUED, lost)).order_by(lane, t.job.c.seq).limit(1)
+    query = select(t.job).where(or_(waiting, lost)).order_by(lane, t.job.c.seq).limit(1)
     return connection.execute(query).mappings().one_or_none()
 
 

@@ -118,7 +118,7 @@ job = Table(
     Column("attempts", Integer, nullable=False),
     Column("owner", String(128)),
     Column("fence", Integer, nullable=False),
-    Column("lease_until", Float),  # seconds since the epoch
+    Column("lease_until", Float),  # seconds since the epoch; of a queued job: not to be claimed before
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),

@@ -149,6 +149,13 @@ def test_put_back_keeps_counting(store: Store) -> None:
     assert store.catalog.jobs.get(job.id).message == "unforeseen"
 
 
+def test_a_job_put_back_with_a_pause_is_not_claimed_before(store: Store) -> None:
+    enqueue(store)
+    store.catalog.jobs.put_back(store.claim(), "waits", pause_seconds=600)
+    assert not store.catalog.jobs.has_claimable()
+    assert store.catalog.jobs.claim("other", 60) is None
+
+
 def test_cancel_keeps_what_is_published_and_fails_the_rest(store: Store) -> None:
     store.index({"a.txt": write_sentences(1)})
     answer = store.upload({"a.txt": write_sentences(2), "b.txt": write_sentences(3)})

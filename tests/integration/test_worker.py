@@ -29,7 +29,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 def make_worker(
     store: Store, handler: Handler | None = None, housekeeping: Callable[[], None] = lambda: None, lease: float = 60
 ) -> Worker:
-    return Worker(store.catalog.jobs, {JobKind.UPLOAD: handler or store.pipeline.run}, housekeeping, lease)
+    return Worker(
+        store.catalog.jobs, {JobKind.UPLOAD: handler or store.pipeline.run}, housekeeping, lease, retry_seconds=0
+    )
 
 
 def end_of(store: Store, job_id: str) -> tuple[JobState, str]:
@@ -67,10 +69,16 @@ def test_a_job_that_was_told_to_stop_is_queued_again(store: Store) -> None:
     assert end_of(store, answer["job_id"]) == (JobState.SUCCEEDED, "")
 
 
-def test_a_known_error_fails_the_job_with_its_code(store: Store) -> None:
+def test_what_does_not_answer_is_tried_again_and_then_fails_the_job_with_its_code(store: Store) -> None:
     answer = store.upload({"a.txt": ONE})
     store.encoder.down = True
-    make_worker(store).step()
+    worker = make_worker(store)
+    for _ in range(MAX_ATTEMPTS - 1):
+        worker.step()
+        state, message = end_of(store, answer["job_id"])
+        assert state is JobState.QUEUED
+        assert message.startswith("embedding_unavailable: ")
+    worker.step()
     assert end_of(store, answer["job_id"]) == (JobState.FAILED, "the fake encoder was switched off")
     error = store.find("a.txt").error
     assert error is not None
@@ -91,16 +99,17 @@ def test_an_unforeseen_error_is_tried_again_and_then_given_up(store: Store, capl
         raise ZeroDivisionError("text of a document")
 
     worker = make_worker(store, fail)
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS - 1):
         assert worker.step()
         assert end_of(store, answer["job_id"])[0] is JobState.QUEUED
     assert "ZeroDivisionError" in end_of(store, answer["job_id"])[1]
+    assert worker.step()
     assert not worker.step()
     assert attempts == [1, 2, 3]
     assert end_of(store, answer["job_id"])[0] is JobState.FAILED
     error = store.find("a.txt").error
     assert error is not None
-    assert error.code == "worker_lost"
+    assert error.code == "internal_error"
     assert "text of a document" not in caplog.text
     assert "error=ZeroDivisionError" in caplog.text
     assert store.check() == set()
