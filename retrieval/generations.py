@@ -242,7 +242,8 @@ def load_generation(directory: Path, kb_id: str, head: Head, epoch: str) -> Gene
         except Unfit as unfit:
             if (folder / f"{revision}.manifest.json").exists():  # else it was removed while we read it
                 _set_aside(folder, revision)
-                logger.warning("index.generation_set_aside", extra={"revision": revision, "reason": str(unfit)})
+                found = {"kb_id": kb_id, "revision": revision, "reason": str(unfit)}
+                logger.warning("index.generation_set_aside", extra=found)
     return None
 
 

@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 T = TypeVar("T")
 
 
-def wait_until(look: Callable[[], T], what: str, seconds: float = PATIENCE_S) -> T:
+def wait_until(look: Callable[[], T | None], what: str, seconds: float = PATIENCE_S) -> T:
     """What `look` finds, once it is true. Raises AssertionError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -60,11 +60,12 @@ class Ended:
     err: str
 
 
-def run_command(data_dir: Path, *words: str, environment: Mapping[str, str] | None = None, **settings: object) -> Ended:
-    """`kb <words>` to its end; it must end by itself within PATIENCE_S."""
+def run_command(data_dir: Path, *words: str, python_path: Path | None = None, **settings: object) -> Ended:
+    """`kb <words>` to its end; it must end by itself within PATIENCE_S. `python_path` is searched for packages, too."""
+    extra = {} if python_path is None else {"PYTHONPATH": str(python_path)}
     done = subprocess.run(
         [*KB, *words],
-        env=make_environment(data_dir, **settings) | (environment or {}),
+        env=make_environment(data_dir, **settings) | extra,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,7 +121,8 @@ def test_an_address_that_others_reach_without_a_key(tmp_path: Path) -> None:
     [("workers", "many"), ("port", "70000"), ("lease_seconds", "0"), ("crash", "up.nowhere:1"), ("llm_base_url", "x")],
 )
 def test_a_setting_that_cannot_be_meant(tmp_path: Path, variable: str, value: str) -> None:
-    ended = run_command(tmp_path / "store", "serve", **{variable: value})
+    settings: dict[str, Any] = {variable: value}
+    ended = run_command(tmp_path / "store", "serve", **settings)
     assert_refused(ended, CONFIGURATION, "bad_setting", f"KB_{variable.upper()}")
 
 
@@ -128,7 +130,7 @@ def test_two_builds_of_faiss(tmp_path: Path) -> None:
     planted = tmp_path / "planted" / "faiss_gpu-1.15.1.dist-info"
     planted.mkdir(parents=True)
     (planted / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-gpu\nVersion: 1.15.1\n")
-    ended = run_command(tmp_path / "store", "serve", environment={"PYTHONPATH": str(planted.parent)})
+    ended = run_command(tmp_path / "store", "serve", python_path=planted.parent)
     assert_refused(ended, CONFIGURATION, "faiss_conflict", "faiss-cpu", "faiss-gpu")
     assert not (tmp_path / "store").exists()
 
