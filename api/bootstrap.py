@@ -80,7 +80,21 @@ class Store:
         """Purge documents and, at once, the files that nobody else names; the number deleted."""
         purged = self.catalog.documents.delete(kb_id, ids, path_prefix)
         self.garbage.collect(purged)
+        self.seal_if_due(kb_id)
         return purged.documents
+
+    def seal_if_due(self, kb_id: str) -> None:
+        """Queue a new index generation once the log has grown by enough since the last one.
+
+        It spares a server from replaying the log, and takes out of the index files what was deleted.
+        """
+        head = self.catalog.feed.get_head(kb_id)
+        sealed = list_revisions(find_space_folder(self.folder.indexes, kb_id, head.space_id))
+        changes = self.catalog.feed.count_changes(head.space_id, max(sealed, default=0))
+        if changes >= self.settings.seal_changes:
+            self.catalog.jobs.enqueue(
+                NewJob(kind=JobKind.SEAL, lane=Lane.BULK, kb_id=kb_id, dedupe_key=f"seal:{kb_id}")
+            )
 
     def close(self) -> None:
         self.catalog.close()
@@ -171,7 +185,7 @@ class Indexing:
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         outcome = self._pipeline.run(job, is_stopping)
         if outcome is not None and job.kb_id is not None:
-            self._seal_if_due(job.kb_id)
+            self._store.seal_if_due(job.kb_id)
         return outcome
 
     def run_seal(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
@@ -200,29 +214,6 @@ class Indexing:
         if removed:
             log.info("garbage.swept files=%d", removed)
 
-    def _seal_if_due(self, kb_id: str) -> None:
-        """A generation spares the server from replaying the log; it is due once the log has grown by enough."""
-        feed = self._store.catalog.feed
-        head = feed.get_head(kb_id)
-        sealed = list_revisions(find_space_folder(self._store.folder.indexes, kb_id, head.space_id))
-        if feed.count_changes(head.space_id, max(sealed, default=0)) < self._store.settings.seal_changes:
-            return
-        self._store.catalog.jobs.enqueue(
-            NewJob(kind=JobKind.SEAL, lane=Lane.BULK, kb_id=kb_id, total=0, dedupe_key=f"seal:{kb_id}")
-        )
-
-
-def check_faiss() -> None:
-    """Raises StartRefused (`faiss_missing`, `faiss_conflict`): both builds install the module `faiss`."""
-    found = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
-    if not found:
-        raise StartRefused("faiss_missing", "no faiss is installed; install kb-server[cpu] or kb-server[gpu]")
-    if len(found) > 1:
-        reason = (
-            f"{' and '.join(found)} are both installed and break each other; uninstall both, then install one extra"
-        )
-        raise StartRefused("faiss_conflict", reason)
-
 
 def _is_installed(name: str) -> bool:
     try:
@@ -230,3 +221,15 @@ def _is_installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def check_faiss(is_installed: Callable[[str], bool] = _is_installed) -> None:
+    """Raises StartRefused (`faiss_missing`, `faiss_conflict`): both builds install the module `faiss`."""
+    found = [name for name in ("faiss-cpu", "faiss-gpu") if is_installed(name)]
+    if not found:
+        raise StartRefused("faiss_missing", "no faiss is installed; install kb-server[cpu] or kb-server[gpu]")
+    if len(found) > 1:
+        reason = (
+            f"{' and '.join(found)} are both installed and break each other; uninstall both, then install one extra"
+        )
+        raise StartRefused("faiss_conflict", reason)

@@ -1,0 +1,64 @@
+"""Where the rooms meet: sealing that follows uploads and deletes, and knowledge bases with a model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.local_server import LocalServer
+
+from api.bootstrap import check_faiss
+from kb.errors import InvalidInput, StartRefused
+from kb.types import JobKind
+from retrieval.generations import find_space_folder, list_revisions
+
+FILES = {f"{i}.txt": f"第{i}章说的是第{i}件事。Chapter {i} is about thing {i}.".encode() for i in range(6)}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    local = LocalServer(tmp_path / "data", seal_changes=4)
+    yield local
+    local.close()
+
+
+def list_seals(server: LocalServer, kb_id: str) -> list[int]:
+    head = server.store.catalog.feed.get_head(kb_id)
+    return list_revisions(find_space_folder(server.folder.indexes, kb_id, head.space_id))
+
+
+def test_uploads_and_deletes_are_sealed_once_enough_has_changed(server: LocalServer) -> None:
+    kb_id = server.create("k")["id"]
+    server.upload("k", FILES)
+    server.work()
+    sealed = list_seals(server, kb_id)
+    assert sealed == [server.store.catalog.feed.get_head(kb_id).revision]
+
+    assert server.store.delete_documents(kb_id, path_prefix="0") == 1
+    server.work()
+    assert list_seals(server, kb_id) == sealed  # one chunk less is not worth a generation
+
+    assert server.store.delete_documents(kb_id, path_prefix="") == len(FILES) - 1
+    server.work()
+    assert server.store.catalog.feed.get_head(kb_id).revision in list_seals(server, kb_id)
+    kinds = [job.kind for _, job in server.store.catalog.jobs.list_jobs(10)]
+    assert kinds == [JobKind.SEAL, JobKind.SEAL, JobKind.UPLOAD]
+
+
+@pytest.mark.parametrize("name", ["/etc", "../model", "a", "a/b/c", "./b"])
+def test_a_request_cannot_name_a_folder_as_its_model(server: LocalServer, name: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        server.store.create_knowledge_base("k", embedding_model=name)
+    assert refused.value.code == "bad_embedding_model"
+
+
+@pytest.mark.parametrize(
+    ("installed", "code"),
+    [(set(), "faiss_missing"), ({"faiss-cpu", "faiss-gpu"}, "faiss_conflict"), ({"faiss-gpu"}, None)],
+)
+def test_the_builds_of_faiss_are_checked(installed: set[str], code: str | None) -> None:
+    if code is None:
+        check_faiss(installed.__contains__)
+        return
+    with pytest.raises(StartRefused) as refused:
+        check_faiss(installed.__contains__)
+    assert refused.value.code == code
