@@ -72,6 +72,19 @@ def test_a_document_deleted_meanwhile_is_not_published(store: Store) -> None:
     assert store.check() == set()
 
 
+@pytest.mark.parametrize(
+    "change", ["UPDATE document SET deleted_at = created_at", "UPDATE version SET state = 'failed'"]
+)
+def test_rows_that_a_publish_must_not_trust(store: Store, change: str) -> None:
+    """A deleted document keeps its versions when a sync removed it; a failed version may have been staged late."""
+    store.upload({"a.txt": ONE})
+    job = store.claim()
+    store.stage(job, 1, ONE)
+    store.execute(change)
+    assert store.publish(job, 1).skipped == [1]
+    assert (head(store), store.count("publication")) == (0, 0)
+
+
 def test_a_version_older_than_the_open_one_is_not_published(store: Store) -> None:
     store.upload({"a.txt": ONE})
     old = store.claim()
