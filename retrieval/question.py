@@ -15,6 +15,7 @@ Language = Literal["zh", "en"]
 
 HAN_FUNCTION = re.compile(
     r"为什么|为何|什么时候|什么样|什么|怎么样|怎么|怎样|如何|是否|请问|多少|何时|何地|何人|何种|何处|哪一|哪些|哪个|哪里|哪位|哪年|哪家|哪种|"
+    r"為什麼|為何|什麼時候|什麼樣|什麼|怎麼樣|怎麼|怎樣|請問|何時|何處|何種|哪裡|哪個|哪種|誰|幾|嗎|與|為|這|個|從|對|請|會|們|"
     r"哪|谁|几|吗|呢|吧|的|了|是|在|有|和|与|及|被|于|由|其|该|这|那|之|也|都|为|把|对|从|到|而|或|所|个|能|会|可以|可|请|我|你|他|她|它|们"
 )
 FUNCTION_WORDS = (
@@ -38,18 +39,18 @@ class AnswerKind(StrEnum):
 
 
 NUMERAL = (
-    r"(?:\d|[一二三四五六七八九十百千万亿两]{1,}(?:[个名位人次年月天日元米公吨岁座条种项家所部集章倍分成张])|"
+    r"(?:\d|[一二三四五六七八九十百千万亿两萬億兩]{1,}(?:[个個名位人次年月天日夜元米公吨岁歲座条條种種项家所部集章倍分成张張])|"
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|twenty|thirty|forty|fifty|sixty|seventy|"
     r"eighty|ninety|hundred|thousand|million|billion|half|third|quarter)\b)"
 )
 ASKS: tuple[tuple[AnswerKind, re.Pattern[str]], ...] = (
-    (AnswerKind.REASON, re.compile(r"\bwhy\b|为什么|为何|原因|什么缘故", re.IGNORECASE)),
+    (AnswerKind.REASON, re.compile(r"\bwhy\b|为什么|为何|原因|什么缘故|為什麼|為何", re.IGNORECASE)),
     (
         AnswerKind.NUMBER,
         re.compile(
             r"\bhow (?:many|much|long|far|tall|high|old|large|big|fast|deep|wide|heavy|often)\b|"
             r"\bwhat (?:percent|number|amount|proportion|size|population)|"
-            r"多少|几(?!乎|何)|多大|多高|多长|多远|多重|多久|多深|多快|多宽|人数|面积",
+            r"多少|[几幾](?!乎|何)|多遠|多長|人數|面積|多大|多高|多长|多远|多重|多久|多深|多快|多宽|人数|面积",
             re.IGNORECASE,
         ),
     ),
@@ -57,16 +58,16 @@ ASKS: tuple[tuple[AnswerKind, re.Pattern[str]], ...] = (
         AnswerKind.TIME,
         re.compile(
             r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|decade|century|time)\b|什么时候|何时|"
-            r"哪一?[年天日月]|哪个月|时间|日期|什么年代|哪个世纪|几[年月日点]",
+            r"哪一?[年天日月]|哪个月|时间|日期|什么年代|哪个世纪|[几幾][年月日点點]|什麼時候|何時|時間",
             re.IGNORECASE,
         ),
     ),
-    (AnswerKind.PERSON, re.compile(r"\bwho(?:se|m)?\b|谁|哪位|何人|什么人|哪些人", re.IGNORECASE)),
+    (AnswerKind.PERSON, re.compile(r"\bwho(?:se|m)?\b|[谁誰]|哪位|何人|什么人|哪些人", re.IGNORECASE)),
     (
         AnswerKind.PLACE,
         re.compile(
             r"\bwhere\b|\b(?:what|which) (?:city|country|state|place)\b|"
-            r"哪里|何处|何地|什么地方|哪个?[国省市县城]|位于哪",
+            r"哪[里裡]|何[处處]|何地|什[么麼]地方|哪[个個]?[国國省市县縣城]|位[于於]哪",
             re.IGNORECASE,
         ),
     ),
@@ -85,7 +86,9 @@ HOLDS: dict[AnswerKind, re.Pattern[str]] = {
         r"\b(?:in|at|near|from|of|to) (?:the )?[A-Z]|[省市县区州镇乡村路街国岛山河湖海]|位于|坐落"
     ),
     AnswerKind.REASON: re.compile(
-        r"因为|由于|因此|所以|为了|导致|使得|\b(?:because|due to|since|so that|in order to|as a result)\b",
+        r"因为|因為|由于|由於|因此|所以|为了|為了|导致|導致|使得|原因|造成|引起|以免|避免|"
+        r"\b(?:because|due to|owing to|since|so that|in order to|as a result|reasons?|cause[sd]?|explain(?:s|ed)?|"
+        r"led to|to avoid|to prevent)\b",
         re.IGNORECASE,
     ),
 }

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kb.tokens import HAN
+
 CLOSERS = "\"'”’」』）)】\\]》"
 END = re.compile(
     rf"(?P<han>[。！？]+[{CLOSERS}]*|…{{2,}}[{CLOSERS}]*)"
@@ -23,8 +25,16 @@ ABBREVIATION = re.compile(
 OPENS_SENTENCE = re.compile(r"\s*(?:[\"'“‘(\[«]*[A-Z0-9\u3400-\u9fff]|$|[-*•#|])")
 ITEM_MARK = re.compile(r"[-*•#|>]|\(?\d{1,3}[.)、]|[（(]?[一二三四五六七八九十]{1,3}[、）)]")
 RULE = re.compile(r"[-|:=\s*_]+")
-STATEMENT = re.compile(rf"[。！？!?.…：:；;|][{CLOSERS}]*$|^[-*•]|\d[\d.,]*\D|→")
+END_MARK = re.compile(rf"[。！？!?.…；;：:][{CLOSERS}]*$")
+FIGURE = re.compile(r"\d[\d.,]*\D|→")
+NUMBERING = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3})*[.、)）]?|[A-Z]\.)\s+")
 WRAPPED_LINE = 55  # characters: a line this long that ends without a mark goes on in the next one
+HOLDS_TOGETHER = re.compile(
+    r"\b(?:I|you|he|she|it|we|they|this|that|there|who|nobody|is|are|was|were|be|has|have|had|do|does|did|can|could|will|"
+    r"would|must|may|not)\b|(?<=\s)(?:the|a|an)\s",
+    re.IGNORECASE,
+)
+FEW_WORDS = 3  # with a full stop behind them and none of the words that hold a sentence together: still a title
 LONGEST = 600  # characters; a longer "sentence" is a table or a list and is cut at its lines
 
 
@@ -48,10 +58,30 @@ def cut_sentences(text: str) -> list[Span]:
 
 
 def holds_statement(sentence: str) -> bool:
-    """Whether it says something by itself: a whole sentence, a row or item, or a line with a figure; no heading."""
+    """Whether it says something by itself: a whole sentence, a row, an item or a long line; no heading or byline."""
     if sentence.startswith("#") or RULE.fullmatch(sentence):
         return False
-    return bool(STATEMENT.search(sentence)) or len(sentence) > WRAPPED_LINE
+    if is_row(sentence) or sentence.startswith(("-", "*", "•")) or len(sentence) > WRAPPED_LINE:
+        return True
+    words = sentence.split()
+    if HAN.search(sentence) or len(words) > FEW_WORDS:
+        return bool(END_MARK.search(sentence))
+    return bool(END_MARK.search(sentence)) and bool(HOLDS_TOGETHER.search(sentence))
+
+
+def holds_figure(sentence: str) -> bool:
+    """Whether a line that is no sentence may be there for a figure: "Opens at 17:00", but not "5 Error codes"."""
+    return bool(FIGURE.search(NUMBERING.sub("", sentence))) and not sentence.startswith("#")
+
+
+def is_row(sentence: str) -> bool:
+    """A row of a table; the rule under its head is one as well."""
+    return sentence.startswith("|") or " | " in sentence
+
+
+def list_cells(row: str) -> list[str]:
+    """The cells of a row, without bars and the white space around them."""
+    return [cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")]
 
 
 def _iter_ends(text: str) -> Iterator[int]:

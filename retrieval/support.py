@@ -9,9 +9,10 @@ from math import log
 
 from retrieval.question import list_matchable, list_terms
 from retrieval.search import Passage
-from retrieval.sentences import cut_sentences
+from retrieval.sentences import RULE, cut_sentences, holds_statement, is_row
 
 LONE_CHARACTER = 0.4  # a single Han character says less than a pair
+APART = 0.1  # of a pair of Han characters, for each of the two that stands there without the other
 IMAGINED = 50  # sentences without the term, added so that in a handful of them a common term still counts for something
 CONTEXT = 0.35  # of a term in what a sentence stands under against the same term in it
 LENGTH_WEIGHT = 0.25  # how much a sentence pays for being longer than the average, as BM25's b
@@ -21,7 +22,9 @@ LENGTH_WEIGHT = 0.25  # how much a sentence pays for being longer than the avera
 class Sentence:
     """A sentence of passage number `place` (from 0): `text` is `passage.text[start:end]`.
 
-    `context` are the terms of what it stands under: title, heading, path, and for a table's row the table's first one.
+    `context` are the terms of what it stands under: title, heading, path, the last line above it that is no sentence,
+    and for a table's row the table's first one; `head` is that first row when a rule under it says that it names the
+    columns.
     """
 
     place: int
@@ -30,6 +33,7 @@ class Sentence:
     text: str
     terms: frozenset[str]
     context: frozenset[str]
+    head: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +46,10 @@ class Claim:
     def weigh(self, terms: Set[str]) -> float:
         """The weight of those of its terms that are among `terms`."""
         return sum(weight for term, weight in self.weights.items() if term in terms)
+
+    def weigh_loosely(self, terms: Set[str]) -> float:
+        """The same, where a pair of Han characters that stand there apart counts for a little: 卡住 and 停住."""
+        return sum(weight * _match_loosely(term, terms) for term, weight in self.weights.items())
 
 
 def list_sentences(passages: Sequence[Passage]) -> list[Sentence]:
@@ -70,26 +78,41 @@ def score_sentences(claim: Claim, sentences: Sequence[Sentence]) -> list[float]:
 
 def measure_cover(claim: Claim, sentences: Sequence[Sentence]) -> float:
     """The largest share of the claim's weight, 0 to 1, that one sentence has together with its context
-    and the sentence before it."""
+    and the sentences before and after it."""
     whole = sum(claim.weights.values())
     best = 0.0
     for i, sentence in enumerate(sentences):
-        follows = i > 0 and sentences[i - 1].place == sentence.place
         terms = sentence.terms | sentence.context
-        best = max(best, claim.weigh(terms | sentences[i - 1].terms if follows else terms))
+        for near in sentences[max(0, i - 1) : i + 2]:
+            if near.place == sentence.place:
+                terms |= near.terms
+        best = max(best, claim.weigh_loosely(terms))
     return best / whole if whole else 0.0
+
+
+def _match_loosely(term: str, terms: Set[str]) -> float:
+    if term in terms:
+        return 1.0
+    is_pair = len(term) == 2 and not term.isascii()
+    return APART * sum(character in terms for character in term) if is_pair else 0.0
 
 
 def _iter_sentences(place: int, passage: Passage) -> Iterator[Sentence]:
     above = frozenset(list_matchable(" ".join([passage.title or "", passage.heading or "", passage.path])))
-    columns: frozenset[str] | None = None
+    table: list[Sentence] = []
+    line: frozenset[str] = frozenset()
     for span in cut_sentences(passage.text):
         text = passage.text[span.start : span.end]
         terms = frozenset(list_matchable(text))
-        is_row = text.startswith("|")
-        context = above | columns if is_row and columns else above
-        yield Sentence(place=place, start=span.start, end=span.end, text=text, terms=terms, context=context)
-        columns = (columns or terms) if is_row else None
+        context = above | line | (table[0].terms if table and is_row(text) else frozenset())
+        head = table[0].text if len(table) > 1 and RULE.fullmatch(table[1].text) else None
+        sentence = Sentence(
+            place=place, start=span.start, end=span.end, text=text, terms=terms, context=context, head=head
+        )
+        yield sentence
+        table = [*table[:2], sentence] if is_row(text) else []
+        if not is_row(text) and not holds_statement(text):
+            line = terms
 
 
 def _weigh_term(term: str, frequency: int, count: int) -> float:

@@ -78,6 +78,72 @@ def test_the_same_sentence_is_quoted_once() -> None:
     assert len({quote.text for quote in quotes}) == len(quotes)
 
 
+REPORT = make_passage(
+    "Field report 2024/3\nRe-coating the mirror\n"
+    "Field report 2024/3. The film of the mirror was renewed in June 2024, for the old one had lost its shine. "
+    "The work took nine days, because a rockfall closed the road.",
+)
+PRICES = make_passage(
+    "# 票价\n\n| 票种 | 白天参观 | 开放夜 |\n|---|---|---|\n| 成人 | 40 元 | 160 元 |\n| 学生 |  | 80 元 |"
+)
+
+
+def test_headings_and_running_heads_are_not_quoted_beside_sentences() -> None:
+    quotes = choose_quotes("Why was the mirror re-coated in 2024?", [REPORT])
+    assert [quote.text.split(",")[0] for quote in quotes] == [
+        "The film of the mirror was renewed in June 2024",
+        "The work took nine days",
+    ]
+
+
+def test_a_heading_is_quoted_where_there_is_nothing_else() -> None:
+    assert [quote.text for quote in choose_quotes("Who wrote the camera manual?", [make_passage("Camera manual")])] == [
+        "Camera manual"
+    ]
+
+
+def test_a_line_with_a_figure_answers_when_a_figure_is_asked_for() -> None:
+    passage = make_passage("Opens at 17:00 daily\nThe gate is guarded by a friendly dog.")
+    assert "Opens at 17:00 daily" in [quote.text for quote in choose_quotes("When is the gate open?", [passage])]
+    assert "Opens at 17:00 daily" not in [quote.text for quote in choose_quotes("Why is the gate open?", [passage])]
+
+
+def test_a_reason_that_is_announced_one_sentence_earlier() -> None:
+    passage = make_passage(
+        "The dome got stuck. The dome is white. The dome is big. The cause is known. Someone had used the wrong grease."
+    )
+    texts = [quote.text for quote in choose_quotes("Why did the dome get stuck?", [passage])]
+    assert texts[0] == "The dome got stuck."
+    assert choose_quotes("Why did Hekou get brighter?", [HEKOU])[-1].text.startswith("The greenhouse")
+
+
+HEKOU = make_passage(
+    "| Place | Value |\n|---|---|\n| Hekou | 20.71 |\n| Shiban | 21.02 |\n\n"
+    "Hekou became brighter, and one building explains it. The greenhouse burns its lamps all night."
+)
+
+
+def test_a_row_is_shown_with_the_names_of_its_columns_and_quoted_as_it_stands() -> None:
+    text, draft = write("成人票开放夜多少钱？", [PRICES], "zh")
+    assert "票种: 成人; 白天参观: 40 元; 开放夜: 160 元 [1]" in text
+    assert draft.citations[0].quote == "| 成人 | 40 元 | 160 元 |"
+    assert PRICES.text[draft.citations[0].start : draft.citations[0].end] == draft.citations[0].quote
+
+
+def test_a_row_without_a_head_of_its_width_loses_only_its_outer_bars() -> None:
+    bare = make_passage("| 学生票 | 80 元 | 现场 |\n| 成人票 | 160 元 | 预约 |")
+    assert "成人票 | 160 元 | 预约 [" in write("成人票多少钱？", [bare], "zh")[0]
+    cut = make_passage("| 票种 | 价格 |\n|---|---|\n| 成人票 | 160 元 | 预约 |")
+    assert "成人票 | 160 元 | 预约 [" in write("成人票多少钱？", [cut], "zh")[0]
+
+
+def test_an_answer_has_one_line_a_quote() -> None:
+    passage = make_passage("This line about the crank was wrapped by an editor at the seventieth column\nand goes on.")
+    text, draft = write("What about the crank?", [passage])
+    assert "seventieth column and goes on. [1]" in text
+    assert draft.citations[0].quote == passage.text
+
+
 @pytest.mark.parametrize(
     ("question", "language"), [("Why is the sky blue?", "en"), ("法国大革命是哪一年爆发的？", "zh"), ("???", "en")]
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.sentences import cut_sentences, holds_statement
+from retrieval.sentences import cut_sentences, holds_figure, holds_statement, list_cells
 
 
 def cut(text: str) -> list[str]:
@@ -47,22 +47,34 @@ def test_a_table_is_cut_at_its_lines_when_it_grows_too_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "says"),
+    ("sentence", "says", "figure"),
     [
-        ("The dome is open.", True),
-        ("主镜口径很大。", True),
-        ("| 学生 | 80 元 |", True),
-        ("- crank", True),
-        ("Opens at 17:00 daily", True),
-        ("# 票价 80 元。", False),
-        ("Error codes", False),
-        ("5 Error codes", True),  # a figure may be all that a line is for
-        ("|---|:-:|", False),
-        ("Qingya Observatory", False),
+        ("The dome is open.", True, False),
+        ("It rains.", True, False),
+        ("主镜口径很大。", True, False),
+        ("| 学生 | 80 元 |", True, True),
+        ("定金 | 100", True, False),
+        ("- crank", True, False),
+        ("Opens at 17:00 daily", False, True),
+        ("开放 17:00", False, True),
+        ("# 票价 80 元。", False, False),
+        ("Error codes", False, False),
+        ("5 Error codes", False, False),
+        ("3.2 Short exposures", False, False),
+        ("第三章 开闭圆顶的气象界限", False, False),
+        ("|---|:-:|", False, False),
+        ("Qingya Observatory", False, False),
+        ("Qingya Observatory · Field report 2024/3", False, True),
+        ("Field report 2024/3.", False, True),
     ],
 )
-def test_holds_statement(sentence: str, *, says: bool) -> None:
-    assert holds_statement(sentence) is says
+def test_holds_statement(sentence: str, *, says: bool, figure: bool) -> None:
+    assert (holds_statement(sentence), holds_figure(sentence)) == (says, figure)
+
+
+def test_cells_of_a_row() -> None:
+    assert list_cells("| 成人 | 40 元 |  |") == ["成人", "40 元", ""]
+    assert list_cells("定金 | 100") == ["定金", "100"]
 
 
 @given(st.text(alphabet="aA1. \n。！？“”…\"')]-|第", max_size=80))

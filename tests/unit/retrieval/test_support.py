@@ -31,9 +31,35 @@ def test_a_row_stands_under_the_head_of_its_table_and_every_sentence_under_its_t
     assert scores[3] > 0  # its title has the word
 
 
-def test_cover_spans_a_sentence_and_the_one_before_it() -> None:
-    sentences = list_sentences([make_passage("The dome was bought. It cost much."), make_passage("Nothing.")])
-    assert measure_cover(weigh_claim("dome cost", sentences), sentences) == pytest.approx(1)
+def test_a_row_knows_its_head_only_where_a_rule_says_that_it_is_one() -> None:
+    marked = list_sentences([make_passage("|票种|开放夜|\n|---|---|\n|学生|80 元|\n|成人|160 元|")])
+    assert [sentence.head for sentence in marked] == [None, None, "|票种|开放夜|", "|票种|开放夜|"]
+    bare = list_sentences([make_passage("|学生|80 元|\n|成人|160 元|\n|老人|80 元|")])
+    assert [sentence.head for sentence in bare] == [None, None, None]
+
+
+def test_sentences_stand_under_the_last_line_that_is_none() -> None:
+    text = "Alarm codes\nPress the button. Wait.\nYearly care\nOil the rail."
+    sentences = list_sentences([make_passage(text, title=None, path="")])
+    under = {sentence.text: sentence.context for sentence in sentences}
+    assert "alarm" in under["Press the button."]
+    assert "alarm" in under["Wait."]
+    assert "alarm" not in under["Oil the rail."]
+    assert "alarm" not in under["Alarm codes"]
+
+
+def test_cover_spans_a_sentence_and_its_neighbours() -> None:
+    passage = make_passage("The dome was bought. It cost much. The crank broke.", title=None, path="")
+    sentences = list_sentences([passage, make_passage("Nothing.", title=None, path="")])
+    assert measure_cover(weigh_claim("dome cost crank", sentences), sentences) == pytest.approx(1)
     assert measure_cover(weigh_claim("dome ethanol", sentences), sentences) < 0.5
+    assert measure_cover(weigh_claim("crank nothing", sentences), sentences) < 0.6  # of another passage
     assert measure_cover(weigh_claim("the of", sentences), sentences) == 0
     assert measure_cover(weigh_claim("dome", []), []) == 0
+
+
+def test_a_pair_of_characters_that_stand_apart_covers_a_little() -> None:
+    sentences = list_sentences([make_passage("天窗走到一半停住，齿轮卡死。", title=None, path="")])
+    assert measure_cover(weigh_claim("卡住", sentences), sentences) == pytest.approx(0.2)
+    assert measure_cover(weigh_claim("卡车", sentences), sentences) == pytest.approx(0.1)
+    assert measure_cover(weigh_claim("ab", sentences), sentences) == 0
