@@ -71,7 +71,8 @@ SQL_MUTATIONS = {
     "a vector is gone": (
         (
             "DELETE FROM vector WHERE input_sha ="
-            " (SELECT c.input_sha FROM chunk c JOIN version v ON v.id = c.version_id WHERE v.state = 'published' ORDER BY c.id DESC LIMIT 1)"
+            " (SELECT c.input_sha FROM chunk c JOIN version v ON v.id = c.version_id"
+            " WHERE v.state = 'published' ORDER BY c.id DESC LIMIT 1)"
         ),
         {"chunk_without_vector"},
     ),
