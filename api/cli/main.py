@@ -15,7 +15,7 @@ from kb.errors import KbError
 COMMANDS = {
     "serve": ("api.cli.serve", "Run the server."),
     "worker": ("api.cli.worker", "Run one more worker for a server's data directory."),
-    "check": ("api.cli.check", "Check what the server keeps, and repair it."),
+    "check": ("api.cli.check", "Check what the server keeps."),
     "create": ("api.cli.knowledge_bases", "Create a knowledge base."),
     "list": ("api.cli.knowledge_bases", "List the knowledge bases."),
     "delete": ("api.cli.knowledge_bases", "Delete a knowledge base and all its documents."),
