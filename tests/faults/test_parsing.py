@@ -24,6 +24,8 @@ pytestmark = pytest.mark.faults
 
 HOSTILE = "fakes.hostile_loaders:load_hostile"
 QUICK = ParserLimits(cpu_seconds=1, wall_seconds=3.0, memory_bytes=256 << 20)
+# Where another limit is to be met first, a busy machine must not turn it into a time-out.
+PATIENT = ParserLimits(cpu_seconds=1, wall_seconds=120.0, memory_bytes=256 << 20)
 BOMB = ParserLimits(cpu_seconds=10, wall_seconds=60.0)
 SHORT = ParserLimits(cpu_seconds=3, wall_seconds=30.0)
 
@@ -54,14 +56,13 @@ def write_deed(folder: Path, deed: str) -> Path:
         ("write", "parser_crashed"),
     ],
 )
-def test_a_hostile_file_costs_itself_alone(pool: ParserPool, tmp_path: Path, deed: str, code: str) -> None:
-    before = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
-    started = time.monotonic()
-    with pytest.raises(DocumentFailed) as caught:
-        pool.parse(write_deed(tmp_path, deed), PLAIN)
-    assert caught.value.code == code
-    assert time.monotonic() - started < 20
-    after = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+def test_a_hostile_file_costs_itself_alone(tmp_path: Path, deed: str, code: str) -> None:
+    with ParserPool(QUICK if deed == "hang" else PATIENT, loader=HOSTILE) as pool:
+        before = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+        with pytest.raises(DocumentFailed) as caught:
+            pool.parse(write_deed(tmp_path, deed), PLAIN)
+        assert caught.value.code == code
+        after = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
     assert after != before
     assert not Path(f"/proc/{before}").exists()
 
