@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from kb import crash
@@ -19,6 +19,10 @@ from kb.errors import DocumentFailed, Unavailable
 from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
 
 ROWS_A_STATEMENT = 500
+
+# Put together once: these run for every document, and building them anew costs more than running them.
+_DESCRIBE_VERSION = update(t.version).where(t.version.c.id == bindparam("key"))
+_INSERT_CHUNKS = insert(t.chunk)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,7 @@ class Staging:
         with self._database.write() as connection:
             check_fence(connection, job)
             kept = _drop_deleted(connection, versions)
+            delete_chunks(connection, [version.version_id for version in kept])  # what an earlier attempt left behind
             for version in kept:
                 _write_chunks(connection, space_id, version)
                 crash.reach("stage.mid_rows")
@@ -136,24 +141,21 @@ def _drop_deleted(connection: Connection, versions: Sequence[VersionToStage]) ->
 
 def _write_chunks(connection: Connection, space_id: int, version: VersionToStage) -> None:
     parsed = version.parsed
-    connection.execute(
-        update(t.version)
-        .where(t.version.c.id == version.version_id)
-        .values(
-            text_sha=version.text_sha,
-            title=parsed.title,
-            language=parsed.language,
-            encoding=parsed.encoding,
-            pages=len(parsed.pages),
-            coverage=parsed.coverage,
-            ledger=[[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
-            chunk_count=len(version.chunks),
-            updated_at=datetime.now(UTC),
-        )
-    )
-    delete_chunks(connection, [version.version_id])  # an earlier attempt may have left some behind
+    row = {
+        "key": version.version_id,
+        "text_sha": version.text_sha,
+        "title": parsed.title,
+        "language": parsed.language,
+        "encoding": parsed.encoding,
+        "pages": len(parsed.pages),
+        "coverage": parsed.coverage,
+        "ledger": [[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
+        "chunk_count": len(version.chunks),
+        "updated_at": datetime.now(UTC),
+    }
+    connection.execute(_DESCRIBE_VERSION, row)
     if version.chunks:
-        connection.execute(insert(t.chunk), [_to_row(space_id, version.version_id, item) for item in version.chunks])
+        connection.execute(_INSERT_CHUNKS, [_to_row(space_id, version.version_id, item) for item in version.chunks])
 
 
 def _to_row(space_id: int, version_id: int, item: ChunkToStage) -> dict[str, object]:
