@@ -32,6 +32,7 @@ from retrieval.lexical import LexicalView, WorkingCopy
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
+FIRST_PATIENCE = 12  # times longer is waited for a first state: there is nothing else to answer from but an error
 BATCH = 1000
 
 
@@ -143,7 +144,8 @@ class IndexShelf:
             return self._places.setdefault(kb_id, _Place())
 
     def _catch_up(self, kb_id: str, place: _Place, head: Head) -> IndexState:
-        if not place.lock.acquire(timeout=self._patience_s):
+        waits = 1 if place.state is not None and place.state.space_id == head.space_id else FIRST_PATIENCE
+        if not place.lock.acquire(timeout=waits * self._patience_s):
             return _stand_in(place.state, head, Unavailable("index_unavailable", "the index is being built; try again"))
         try:
             head = self._feed.get_head(kb_id)  # it may have moved while we waited
