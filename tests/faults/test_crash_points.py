@@ -171,5 +171,6 @@ def test_what_was_promised_is_kept_and_nothing_is_half_done(indexed: Path, tmp_p
         scenario.judge(client)
         assert_answers(client, KEPT[1:])
         assert list_findings(server.data_dir) == []
+        assert server.list_complaints() == []
     finally:
         server.kill()

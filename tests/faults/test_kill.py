@@ -34,7 +34,6 @@ def test_whatever_was_acknowledged_survives_kills_of_the_whole_tree(tmp_path: Pa
         for number, files in enumerate(requests, 1):
             if number in KILLED_DURING:
                 kill_during_upload(server, files)
-                server.start()
             server.open_client().upload(to_upload(files))
             acknowledged += files
             if number in KILLED_AFTER:
@@ -47,10 +46,11 @@ def test_whatever_was_acknowledged_survives_kills_of_the_whole_tree(tmp_path: Pa
         assert len(documents) == FILES
         assert_answers(client, acknowledged)
         assert list_findings(server.data_dir) == []
+        assert server.list_complaints() == []
 
 
 def kill_during_upload(server: Server, files: list[SmallFile]) -> None:
-    """Kill while the request's files arrive; afterwards all of them are there, or none."""
+    """Kill while the request's files arrive, and start again; then all of them are there, or none."""
     temporary = server.data_dir / "blobs" / "tmp"
     before = set(temporary.iterdir())
     client = server.open_client()
@@ -64,4 +64,18 @@ def kill_during_upload(server: Server, files: list[SmallFile]) -> None:
     recorded = {document["path"] for document in server.open_client().list_documents()}
     there = [file for file in files if file.path in recorded]
     assert there == ([] if lost is not None and not there else files)
-    server.kill()
+
+
+def test_a_first_start_that_was_killed_half_way_is_no_loss(tmp_path: Path) -> None:
+    """Killed as soon as a file of the new store appears: the next start takes what is there for no store of old."""
+    server = Server(tmp_path / "store", workers=0)
+    try:
+        for name in ("lock", "catalog.sqlite3", "catalog.sqlite3-wal", "instance"):
+            server.launch()
+            wait_until(lambda name=name: (server.data_dir / name).exists(), f"{name} appears")  # type: ignore[misc]
+            server.kill()
+        server.start().open_client().create()
+        assert list_findings(server.data_dir) == []
+        assert server.list_complaints() == []
+    finally:
+        server.kill()

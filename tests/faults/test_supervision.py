@@ -127,12 +127,12 @@ def test_a_server_told_to_end_drains_and_its_jobs_resume(server: Server) -> None
     with ThreadPoolExecutor(4) as senders:
         sendings = [senders.submit(send, client, files) for client, files in zip(clients, requests, strict=True)]
         wait_until(lambda: any(sending.done() for sending in sendings), "a request is acknowledged")
-        tree = server.list_tree()
         server.process.send_signal(signal.SIGTERM)
         acknowledged = [file for sending in sendings for file in sending.result()]
-    assert server.process.wait(30) == 0
+    assert server.wait_for_death() == 0
     assert acknowledged
-    assert [pid for pid in tree if Path(f"/proc/{pid}").exists()] == []
+    wait_until(lambda: not server.list_tree(), "no process is left", seconds=5)
+    assert server.list_complaints() == []
     assert query_catalog(server.data_dir, "SELECT count(*) FROM job WHERE state = 'running'") == [(0,)]
     assert not list((server.data_dir / "blobs" / "tmp").iterdir())
     client = server.start().open_client()
@@ -163,6 +163,7 @@ def test_three_workers_publish_nothing_twice(tmp_path: Path) -> None:
         assert len(server.list_workers()) == 2
         assert_answers(client, files[::5])
         assert_published_once(server.data_dir, first + len(files))
+        assert server.list_complaints() == []
 
 
 def wait_until_it_works(client: Client, attached: AttachedWorker) -> int:
