@@ -33,7 +33,15 @@ class Figure:
         return self.value >= self.at_least if self.at_least is not None else None
 
     def to_row(self) -> tuple[str, str, str, str, str]:
-        digits = 0 if abs(self.value) >= 100 else 1 if abs(self.value) >= 10 else 2 if abs(self.value) >= 1 else 3
+        digits = (
+            0
+            if abs(self.value) >= 100 or not self.value
+            else 1
+            if abs(self.value) >= 10
+            else 2
+            if abs(self.value) >= 1
+            else 3
+        )
         shown = f"{self.value:,.{digits}f} {self.unit}".rstrip()
         return self.name, shown, self.target, MARKS[self.is_met], self.note
 
