@@ -40,7 +40,8 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
-    for noun in (knowledge_bases, documents, contents, jobs, search, ask, health):
+    # Routes are built when they are first asked for, in this order: whoever waits for `ready` need not wait for all.
+    for noun in (health, knowledge_bases, documents, contents, jobs, search, ask):
         app.include_router(noun.router)
     app.add_exception_handler(KbError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

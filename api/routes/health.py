@@ -27,7 +27,7 @@ async def get_live() -> Response:
 @router.get("/ready", response_model=Health)
 def get_ready(request: Request) -> Response:
     """Whether it can serve: the database answers and the data directory is there."""
-    get_catalog(request).knowledge_bases.list_knowledge_bases(1)
+    get_catalog(request).feed.get_epoch()
     blobs = get_services(request).store.blobs
     if not (blobs.root / "tmp").is_dir():
         raise Unavailable("data_directory_unavailable", "the data directory is gone; is its disk mounted?")
