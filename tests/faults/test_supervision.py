@@ -142,6 +142,20 @@ def test_a_server_told_to_end_drains_and_its_jobs_resume(server: Server) -> None
     assert_published_once(server.data_dir, len(documents))
 
 
+def test_control_c_reaches_the_whole_group_and_nobody_complains(server: Server) -> None:
+    """A terminal sends SIGINT to server, workers and parse children alike."""
+    files = make_files(200)
+    job_id = server.open_client().upload(to_upload(files))["job_id"]
+    wait_for_running(server.data_dir, job_id)
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.wait_for_death() == 0
+    wait_until(lambda: not server.list_tree(), "no process is left", seconds=5)
+    assert server.list_complaints() == []
+    client = server.start().open_client()
+    assert {document["status"] for document in client.wait_until_idle()} == {"ready"}
+    assert_published_once(server.data_dir, len(files))
+
+
 def send(client: Client, files: list[SmallFile]) -> list[SmallFile]:
     """The files if the server acknowledged them, none when it had stopped listening."""
     try:
