@@ -12,7 +12,9 @@ from threading import Event
 from time import monotonic
 
 import pytest
-from fakes.server import Client, Server, list_findings, make_files, query_catalog, to_upload
+from fakes.http_client import Client
+from fakes.server import Server, list_findings, query_catalog
+from fakes.small_files import make_files, to_upload
 
 EDITIONS = 50
 SEARCHERS = 2

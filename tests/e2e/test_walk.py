@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.server import Client, Server
+from fakes.http_client import Client
+from fakes.server import Server
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "samples"

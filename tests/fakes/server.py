@@ -1,4 +1,4 @@
-"""A real `kb serve` as a process group of its own on a free port, and a small client that asks it.
+"""A real `kb serve` as a process group of its own on a free port.
 
 The faults of `tests/faults` are done to this: kill -9 of the whole tree, of one worker, SIGSTOP, SIGTERM. Nothing here
 sleeps for a time that was guessed: `wait_until` looks again until what is waited for is there, and fails loudly.
@@ -11,40 +11,23 @@ import os
 import re
 import signal
 import sqlite3
-import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 from click.testing import CliRunner
+from fakes.http_client import NO_TLS, PATIENCE_S, Client, wait_until
 
 from api.cli.main import kb
 
 KB = (sys.executable, "-m", "api.cli.main")
 SERVES = re.compile(r"kb serves on (http://\S+)")
 COMPLAINT = re.compile(r" (WARNING|ERROR|CRITICAL) |^Traceback|Warning: ")
-LOOK_AGAIN_S = 0.03
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # handed in, since httpx reads every root certificate for each client
-PATIENCE_S = 60.0
-
-T = TypeVar("T")
-
-
-def wait_until(look: Callable[[], T | None], what: str, seconds: float = PATIENCE_S) -> T:
-    """What `look` finds, once it is true. Raises AssertionError naming `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:.0f} s still not: {what}")
-        time.sleep(LOOK_AGAIN_S)
-    return found
 
 
 def make_environment(data_dir: Path, **settings: object) -> dict[str, str]:
@@ -93,85 +76,6 @@ def query_catalog(data_dir: Path, statement: str, *values: object) -> list[tuple
     """Rows of the SQLite catalog, by a connection that cannot write."""
     with closing(sqlite3.connect(f"file:{data_dir / 'catalog.sqlite3'}?mode=ro", uri=True)) as connection:
         return connection.execute(statement, values).fetchall()
-
-
-class Client:
-    """Speaks the HTTP contract to one knowledge base."""
-
-    def __init__(self, url: str, kb: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False, verify=NO_TLS)
-        self.path = f"/api/v1/knowledge-bases/{kb}"
-
-    def create(self) -> dict[str, Any]:
-        return self._read(self.http.post("/api/v1/knowledge-bases", json={"name": self.path.rpartition("/")[2]}))
-
-    def send(self, files: Mapping[str, bytes], **headers: str) -> httpx.Response:
-        """One upload request: path → bytes. Raises httpx.TransportError when the server dies before it answers."""
-        parts = [("files", (path, data, "application/octet-stream")) for path, data in files.items()]
-        return self.http.post(f"{self.path}/documents", files=parts, headers=headers)
-
-    def upload(self, files: Mapping[str, bytes]) -> dict[str, Any]:
-        answer = self._read(self.send(files))
-        assert not answer["rejected"], answer["rejected"]
-        return answer
-
-    def get_job(self, job_id: str) -> dict[str, Any]:
-        return self._read(self.http.get(f"/api/v1/jobs/{job_id}"))
-
-    def wait_for_job(self, job_id: str, seconds: float = PATIENCE_S) -> dict[str, Any]:
-        """The job once it has ended."""
-        ended = ("succeeded", "failed", "cancelled")
-        return wait_until(
-            lambda: job if (job := self.get_job(job_id))["state"] in ended else None, f"job {job_id} has ended", seconds
-        )
-
-    def list_jobs(self) -> list[dict[str, Any]]:
-        return self._list("/api/v1/jobs")
-
-    def list_documents(self) -> list[dict[str, Any]]:
-        return self._list(f"{self.path}/documents")
-
-    def wait_until_idle(self, seconds: float = PATIENCE_S) -> list[dict[str, Any]]:
-        """The documents, once no job is queued or running."""
-
-        def is_idle() -> bool:
-            return all(job["state"] not in ("queued", "running") for job in self.list_jobs())
-
-        wait_until(is_idle, "no job is queued or running", seconds)
-        return self.list_documents()
-
-    def search(self, query: str, **wishes: object) -> list[dict[str, Any]]:
-        passages: list[dict[str, Any]] = self.search_whole(query, **wishes)["passages"]
-        return passages
-
-    def search_whole(self, query: str, **wishes: object) -> dict[str, Any]:
-        return self._read(self.http.post(f"{self.path}/search", json={"query": query, **wishes}))
-
-    def ask(self, question: str) -> dict[str, Any]:
-        return self._read(self.http.post(f"{self.path}/ask", json={"question": question}))
-
-    def read_text(self, document_id: str, version: int) -> dict[str, Any]:
-        answer = self.http.get(f"{self.path}/documents/{document_id}/text", params={"version": version})
-        return self._read(answer)
-
-    def delete(self, document_id: str) -> httpx.Response:
-        return self.http.delete(f"{self.path}/documents/{document_id}")
-
-    def _list(self, path: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        cursor: dict[str, str] = {}
-        while True:
-            page = self._read(self.http.get(path, params={"limit": "200", **cursor}))
-            items += page["items"]
-            if page["next_cursor"] is None:
-                return items
-            cursor = {"cursor": page["next_cursor"]}
-
-    @staticmethod
-    def _read(answer: httpx.Response) -> dict[str, Any]:
-        assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
-        body: dict[str, Any] = answer.json()
-        return body
 
 
 class Server:
@@ -329,59 +233,3 @@ def list_group(group: int) -> list[tuple[int, int, str]]:
         if int(its_group) == group and state not in "ZX":
             found.append((int(folder.name), int(parent), command))
     return found
-
-
-# -- small documents ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmallFile:
-    """A document that one word finds: no other document holds it."""
-
-    path: str
-    word: str
-    data: bytes
-
-
-def make_files(count: int, start: int = 0) -> list[SmallFile]:
-    """Every other one Chinese. `start` goes on counting, so that several calls make different files."""
-    return [_make_file(number) for number in range(start, start + count)]
-
-
-def _make_file(number: int) -> SmallFile:
-    if number % 2:
-        # four Han characters from ranges of their own, so that no two words share a pair of characters
-        word = "".join(chr(base + number) for base in (0x4E00, 0x5E00, 0x6E00, 0x7E00))
-        text = f"第{number}号观测记录。本夜的暗号是{word}，由值班员登记在册。云量三成，风向西北，望远镜工作正常。\n"
-        return SmallFile(path=f"记录/第{number:04}号.txt", word=word, data=text.encode())
-    word = f"quasar{number:04}x"
-    text = f"Log of night {number}. The word of the night is {word}. Clear sky, wind from the west, all well.\n"
-    return SmallFile(path=f"logs/night-{number:04}.md", word=word, data=text.encode())
-
-
-def cut_requests(files: Sequence[SmallFile], requests: int) -> list[list[SmallFile]]:
-    size = -(-len(files) // requests)
-    return [list(files[first : first + size]) for first in range(0, len(files), size)]
-
-
-def to_upload(files: Iterable[SmallFile]) -> dict[str, bytes]:
-    return {file.path: file.data for file in files}
-
-
-def assert_answers(client: Client, files: Iterable[SmallFile]) -> None:
-    """Every file is ready and its word finds it, first and with the word in the text."""
-    files = list(files)
-    status = {document["path"]: document["status"] for document in client.list_documents()}
-    assert {file.path: status.get(file.path) for file in files} == {file.path: "ready" for file in files}
-    for file in files:
-        found = client.search(file.word, top_k=3)
-        assert [file.path] == [passage["document"]["path"] for passage in found[:1]], file
-        assert file.word in found[0]["text"]
-
-
-def assert_absent(client: Client, files: Iterable[SmallFile]) -> None:
-    """No document of that path, and no passage with the word."""
-    paths = {document["path"] for document in client.list_documents()}
-    for file in files:
-        assert file.path not in paths
-        assert not [passage for passage in client.search(file.word, top_k=5) if file.word in passage["text"]]

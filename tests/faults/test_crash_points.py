@@ -10,16 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes.server import (
-    Client,
-    Server,
-    assert_absent,
-    assert_answers,
-    list_findings,
-    make_files,
-    to_upload,
-    wait_until,
-)
+from fakes.http_client import Client, wait_until
+from fakes.server import Server, list_findings
+from fakes.small_files import assert_absent, assert_answers, make_files, to_upload
 
 from kb.crash import POINTS
 

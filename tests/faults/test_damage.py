@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.server import Client, Server, list_findings, make_files, to_upload, wait_until
+from fakes.http_client import Client, wait_until
+from fakes.server import Server, list_findings
+from fakes.small_files import make_files, to_upload
 
 pytestmark = pytest.mark.faults
 

@@ -7,16 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes.server import (
-    Server,
-    SmallFile,
-    assert_answers,
-    cut_requests,
-    list_findings,
-    make_files,
-    to_upload,
-    wait_until,
-)
+from fakes.http_client import wait_until
+from fakes.server import Server, list_findings
+from fakes.small_files import SmallFile, assert_answers, cut_requests, make_files, to_upload
 
 pytestmark = pytest.mark.faults
 

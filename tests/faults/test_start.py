@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes.server import Ended, Server, make_files, run_command, to_upload
+from fakes.server import Ended, Server, run_command
+from fakes.small_files import make_files, to_upload
 
 pytestmark = pytest.mark.faults
 

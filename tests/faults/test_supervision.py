@@ -13,19 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes.server import (
-    AttachedWorker,
-    Client,
-    Server,
-    SmallFile,
-    assert_answers,
-    cut_requests,
-    list_findings,
-    make_files,
-    query_catalog,
-    to_upload,
-    wait_until,
-)
+from fakes.http_client import Client, wait_until
+from fakes.server import AttachedWorker, Server, list_findings, query_catalog
+from fakes.small_files import SmallFile, assert_answers, cut_requests, make_files, to_upload
 
 pytestmark = pytest.mark.faults
 
