@@ -143,10 +143,8 @@ def build_services(store: Store) -> Services:
 
 
 def _build_chat(settings: Settings) -> OpenAIChatModel | None:
-    if settings.llm_base_url is None:
+    if settings.llm_base_url is None or settings.llm_model is None:
         return None
-    if settings.llm_model is None:
-        raise StartRefused("bad_setting", "KB_LLM_BASE_URL is set but KB_LLM_MODEL is not: name the model it serves")
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     server = ChatServer(
         base_url=settings.llm_base_url, model=settings.llm_model, api_key=key, profile=settings.llm_profile
@@ -213,6 +211,12 @@ class Indexing:
         removed = self._store.garbage.sweep(self._store.settings.retention_days)
         if removed:
             log.info("garbage.swept files=%d", removed)
+
+
+def check_chat(settings: Settings) -> None:
+    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model."""
+    if settings.llm_base_url is not None and settings.llm_model is None:
+        raise StartRefused("bad_setting", "KB_LLM_BASE_URL is set but KB_LLM_MODEL is not: name the model it serves")
 
 
 def _is_installed(name: str) -> bool:

@@ -13,7 +13,7 @@ import click
 import uvicorn
 
 from api.app import create_app
-from api.bootstrap import build_services, check_faiss, open_store
+from api.bootstrap import build_services, check_chat, check_faiss, open_store
 from api.logs import start_logging
 from api.supervisor import Supervisor
 from kb import crash
@@ -55,6 +55,7 @@ def run_server(settings: Settings) -> None:
         signal.signal(number, _end_in_order)
     check_faiss()
     check_host(settings.host)
+    check_chat(settings)
     with bind_socket(settings) as listener:
         folder = DataFolder(settings.data_dir)
         folder.hold()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.local_server import LocalServer
 
-from api.bootstrap import check_faiss
+from api.bootstrap import check_chat, check_faiss
 from kb.errors import InvalidInput, StartRefused
 from kb.types import JobKind
 from retrieval.generations import find_space_folder, list_revisions
@@ -62,3 +62,9 @@ def test_the_builds_of_faiss_are_checked(installed: set[str], code: str | None) 
     with pytest.raises(StartRefused) as refused:
         check_faiss(installed.__contains__)
     assert refused.value.code == code
+
+
+def test_a_chat_server_without_its_model_is_refused(server: LocalServer) -> None:
+    check_chat(server.settings)
+    with pytest.raises(StartRefused, match="KB_LLM_MODEL"):
+        check_chat(server.settings.model_copy(update={"llm_base_url": "http://127.0.0.1:8000/v1"}))
