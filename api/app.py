@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import compile_path
 
-from api.bootstrap import Services
+from api.bootstrap.services import Services
 from api.boundary import Boundary
 from api.errors import Problem, render_problem, to_problem
 from api.json_body import refuse_faults, to_fault
@@ -53,8 +53,15 @@ def create_app(services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def _run(app: FastAPI) -> AsyncIterator[None]:
-    yield
-    app.state.sealers.shutdown()
+    chat = app.state.services.chat
+    if chat is not None:
+        await chat.open()
+    try:
+        yield
+    finally:
+        app.state.sealers.shutdown()
+        if chat is not None:
+            await chat.close()
 
 
 def _add_description(app: FastAPI) -> None:

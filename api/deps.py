@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 from starlette.requests import Request
 
-from api.bootstrap import Services
+from api.bootstrap.services import Services
 from api.schemas.text import normalize_name
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import KnowledgeBaseKey

@@ -10,7 +10,8 @@ from pathlib import Path
 from figures import Figure, find_median, find_percentile
 from server import Client
 
-from api.bootstrap import build_services, open_store
+from api.bootstrap.services import build_services
+from api.bootstrap.store import open_store
 from kb.config import Settings
 from kb.data_folder import DataFolder
 from retrieval.search import SearchRequest

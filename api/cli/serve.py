@@ -13,7 +13,8 @@ import click
 import uvicorn
 
 from api.app import create_app
-from api.bootstrap import build_services, check_chat, check_faiss, open_store
+from api.bootstrap.services import build_services, check_chat, check_faiss
+from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import Supervisor
 from kb import crash

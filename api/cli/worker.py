@@ -9,7 +9,8 @@ from threading import Event, Thread, Timer
 
 import click
 
-from api.bootstrap import build_worker, open_store
+from api.bootstrap.indexing import build_worker
+from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import PATIENCE_SECONDS
 from kb import crash

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 
 from api.app import create_app
-from api.bootstrap import build_services, build_worker, open_store
+from api.bootstrap.indexing import build_worker
+from api.bootstrap.services import build_services
+from api.bootstrap.store import open_store
 from kb.config import Settings
 from kb.data_folder import DataFolder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.local_server import LocalServer
 
-from api.bootstrap import check_chat, check_faiss
+from api.bootstrap.services import check_chat, check_faiss
 from kb.errors import InvalidInput, StartRefused
 from kb.types import JobKind
 from retrieval.generations import find_space_folder, list_revisions

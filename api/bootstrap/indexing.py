@@ -1,0 +1,79 @@
+"""The worker and the handlers of its jobs: where ingest and retrieval meet."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+
+from api.bootstrap.store import Store
+from ingest.loaders import LoadLimits
+from ingest.parsing import ParserLimits, ParserPool
+from ingest.pipeline import Outcome, UploadPipeline
+from ingest.worker import Worker
+from kb.errors import Conflict, NotFound
+from kb.types import Job, JobKind, JobState
+from retrieval.generations import find_kb_folder, seal_generation
+
+log = logging.getLogger(__name__)
+
+
+def build_worker(store: Store) -> tuple[Worker, ParserPool]:
+    """A worker and the pool of parse children it reads through; the caller closes the pool."""
+    settings = store.settings
+    pool = ParserPool(
+        ParserLimits(
+            cpu_seconds=settings.parse_cpu_seconds,
+            wall_seconds=settings.parse_seconds,
+            memory_bytes=settings.parse_memory_bytes,
+            load=LoadLimits(max_pages=settings.max_pages, max_characters=settings.max_characters),
+        )
+    )
+    pipeline = UploadPipeline(store.catalog, store.blobs, store.texts, store.encoders, pool)
+    indexing = Indexing(store, pipeline)
+    handlers = {
+        JobKind.UPLOAD: indexing.run_upload,
+        JobKind.SEAL: indexing.run_seal,
+        JobKind.PURGE: indexing.run_purge,
+    }
+    return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
+
+
+class Indexing:
+    """Handlers of the worker's jobs."""
+
+    def __init__(self, store: Store, pipeline: UploadPipeline) -> None:
+        self._store = store
+        self._pipeline = pipeline
+
+    def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        outcome = self._pipeline.run(job, is_stopping)
+        if outcome is not None and job.kb_id is not None:
+            self._store.seal_if_due(job.kb_id)
+        return outcome
+
+    def run_seal(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        del is_stopping  # a generation is written in seconds and thrown away when it is interrupted
+        if job.kb_id is None:
+            raise ValueError(f"job {job.id} belongs to no knowledge base")
+        try:
+            revision = seal_generation(self._store.catalog.feed, job.kb_id, self._store.folder.indexes)
+        except (Conflict, NotFound) as error:  # another process is sealing it, or it was deleted meanwhile
+            return Outcome(state=JobState.SUCCEEDED, message=error.code)
+        return Outcome(state=JobState.SUCCEEDED, message=f"sealed revision {revision}")
+
+    def run_purge(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        if job.kb_id is None:
+            raise ValueError(f"job {job.id} belongs to no knowledge base")
+        while (purged := self._store.catalog.purges.purge_slice(job.kb_id)).versions:
+            self._store.garbage.collect(purged)
+            if is_stopping():
+                return None
+        shutil.rmtree(find_kb_folder(self._store.folder.indexes, job.kb_id), ignore_errors=True)
+        self._store.catalog.purges.purge_knowledge_base(job.kb_id)
+        return Outcome(state=JobState.SUCCEEDED)
+
+    def keep_house(self) -> None:
+        removed = self._store.garbage.sweep(self._store.settings.retention_days)
+        if removed:
+            log.info("garbage.swept files=%d", removed)

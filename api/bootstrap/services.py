@@ -1,0 +1,80 @@
+"""What the HTTP server answers questions from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+
+from api.bootstrap.store import Store
+from kb.config import Settings
+from kb.errors import StartRefused
+from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
+from retrieval.chat import ChatServer, OpenAIChatModel
+from retrieval.chat_writer import ChatWriter
+from retrieval.extractive import ExtractiveWriter
+from retrieval.search import Searcher
+from retrieval.state import IndexShelf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """`chat` is opened and closed by the application, since its connections belong to an event loop."""
+
+    store: Store
+    indexes: IndexShelf
+    searcher: Searcher
+    answerer: Answerer
+    chat: OpenAIChatModel | None
+
+    def close(self) -> None:
+        self.indexes.close()
+        self.store.close()
+
+
+def build_services(store: Store) -> Services:
+    """Everything a question needs."""
+    settings, catalog = store.settings, store.catalog
+    indexes = IndexShelf(catalog.feed, store.folder.indexes)
+    searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders)
+    chat = _build_chat(settings)
+    writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
+    limits = AnswerLimits(question_characters=settings.max_question_characters)
+    answerer = Answerer(searcher, writer, limits, catalog.documents)
+    return Services(store=store, indexes=indexes, searcher=searcher, answerer=answerer, chat=chat)
+
+
+def _build_chat(settings: Settings) -> OpenAIChatModel | None:
+    if settings.llm_base_url is None or settings.llm_model is None:
+        return None
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    server = ChatServer(
+        base_url=settings.llm_base_url, model=settings.llm_model, api_key=key, profile=settings.llm_profile
+    )
+    return OpenAIChatModel(server)
+
+
+def check_chat(settings: Settings) -> None:
+    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model."""
+    if settings.llm_base_url is not None and settings.llm_model is None:
+        raise StartRefused("bad_setting", "KB_LLM_BASE_URL is set but KB_LLM_MODEL is not: name the model it serves")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def check_faiss(is_installed: Callable[[str], bool] = _is_installed) -> None:
+    """Raises StartRefused (`faiss_missing`, `faiss_conflict`): both builds install the module `faiss`."""
+    found = [name for name in ("faiss-cpu", "faiss-gpu") if is_installed(name)]
+    if not found:
+        raise StartRefused("faiss_missing", "no faiss is installed; install kb-server[cpu] or kb-server[gpu]")
+    if len(found) > 1:
+        reason = (
+            f"{' and '.join(found)} are both installed and break each other; uninstall both, then install one extra"
+        )
+        raise StartRefused("faiss_conflict", reason)

@@ -1,0 +1,100 @@
+"""What server, worker and check share: the record of the knowledge bases and the files it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.encoders.shelf import EncoderShelf
+from ingest.splitter import SplitterSettings
+from kb.blobs import BlobStore, TextStore
+from kb.catalog.catalog import Catalog
+from kb.catalog.database import Database
+from kb.catalog.jobs import NewJob
+from kb.catalog.knowledge_bases import NewKnowledgeBase
+from kb.config import Settings
+from kb.data_folder import DataFolder
+from kb.errors import InvalidInput
+from kb.garbage import Garbage
+from kb.ports import EncoderSource
+from kb.types import JobKind, KnowledgeBase, Lane
+from retrieval.generations import find_space_folder, list_revisions
+
+# What a hub calls its models: one owner, one name. A request must not make the server open folders of its choice.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Open while its process lives; `close` gives the database connections back."""
+
+    settings: Settings
+    folder: DataFolder
+    catalog: Catalog
+    blobs: BlobStore
+    texts: TextStore
+    encoders: EncoderSource
+    garbage: Garbage
+
+    def create_knowledge_base(
+        self, name: str, description: str = "", language: str = "auto", embedding_model: str | None = None
+    ) -> KnowledgeBase:
+        """Raises Conflict (`knowledge_base_exists`), InvalidInput (`bad_embedding_model`), Unavailable."""
+        model = embedding_model or self.settings.embedding
+        if model not in ("builtin", self.settings.embedding) and not HUB_NAME.fullmatch(model):
+            reason = (
+                f"{model[:255]!r} is neither `builtin`, a model's name like BAAI/bge-base-zh-v1.5, nor KB_EMBEDDING"
+            )
+            raise InvalidInput("bad_embedding_model", reason)
+        encoder = self.encoders.get_encoder(model)
+        splitter = SplitterSettings(target_tokens=self.settings.chunk_tokens)
+        return self.catalog.knowledge_bases.create(
+            NewKnowledgeBase(
+                name=name,
+                description=description,
+                language=language,
+                embedding_model=model,
+                fingerprint=f"{encoder.fingerprint}+{splitter.fingerprint}",
+                dimension=encoder.dimension,
+                chunk_tokens=self.settings.chunk_tokens,
+            )
+        )
+
+    def delete_documents(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> int:
+        """Purge documents and, at once, the files that nobody else names; the number deleted."""
+        purged = self.catalog.documents.delete(kb_id, ids, path_prefix)
+        self.garbage.collect(purged)
+        self.seal_if_due(kb_id)
+        return purged.documents
+
+    def seal_if_due(self, kb_id: str) -> None:
+        """Queue a new index generation once the log has grown by enough since the last one.
+
+        It spares a server from replaying the log, and takes out of the index files what was deleted.
+        """
+        head = self.catalog.feed.get_head(kb_id)
+        sealed = list_revisions(find_space_folder(self.folder.indexes, kb_id, head.space_id))
+        changes = self.catalog.feed.count_changes(head.space_id, max(sealed, default=0))
+        if changes >= self.settings.seal_changes:
+            self.catalog.jobs.enqueue(
+                NewJob(kind=JobKind.SEAL, lane=Lane.BULK, kb_id=kb_id, dedupe_key=f"seal:{kb_id}")
+            )
+
+    def close(self) -> None:
+        self.catalog.close()
+
+
+def open_store(settings: Settings, folder: DataFolder, database: Database) -> Store:
+    """`database` comes from `folder`: opened by its holder or attached to."""
+    blobs, texts = BlobStore(folder.blobs), TextStore(folder.texts)
+    catalog = Catalog(database, blobs, texts)
+    return Store(
+        settings=settings,
+        folder=folder,
+        catalog=catalog,
+        blobs=blobs,
+        texts=texts,
+        encoders=EncoderShelf(),
+        garbage=Garbage(catalog, blobs, texts),
+    )

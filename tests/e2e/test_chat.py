@@ -1,0 +1,114 @@
+"""The whole server with a chat server behind it: prompt, stream, citations, and how a stream ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes.chat_server import DONE, FINISH, USAGE, ChatServer, Reply, send_status, send_stream, serve_chat, write_event
+from fakes.server import Server
+
+FILES = {
+    "价目.md": "# 门票\n\n开放夜的成人票每张一百六十元。学生票每张八十元。\n".encode(),
+    "fees.txt": b"A boat for a day costs twelve pounds. Oars are lent free of charge.",
+}
+ANSWER = (write_event("成人票一百"), write_event("六十元[1]，"), write_event("见附录[9]。"), FINISH, USAGE, DONE)
+KEY = "secret-of-the-chat-server"
+ASK = "/api/v1/knowledge-bases/k/ask"
+QUESTION = {"question": "开放夜的成人票多少钱？"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chat") / "store"
+    with Server(folder) as server:
+        client = server.open_client("k")
+        client.create()
+        client.upload(FILES)
+        client.wait_until_idle()
+    return folder
+
+
+def play(store: Path, *replies: Reply, script: Callable[[httpx.AsyncClient, ChatServer], Awaitable[None]]) -> str:
+    """Run `script` against `kb serve` whose chat server answers with `replies`; the server's log."""
+
+    async def main() -> str:
+        async with serve_chat(*replies, window=4096) as chat:
+            settings = {"llm_base_url": chat.url, "llm_model": "m", "llm_api_key": KEY, "workers": 0}
+            server = Server(store, **settings)
+            await asyncio.to_thread(server.start)
+            try:
+                url = str(server.open_client("k").http.base_url)
+                async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+                    await script(client, chat)
+            finally:
+                await asyncio.to_thread(server.stop)
+            return server.read_log()
+
+    return asyncio.run(main())
+
+
+def read_events(text: str) -> list[tuple[str, dict]]:
+    blocks = [block for block in text.split("\n\n") if block.startswith("event:")]
+    return [(block.split("\n")[0][7:], json.loads(block.split("data: ", 1)[1])) for block in blocks]
+
+
+def test_an_answer_is_prompted_streamed_and_cited(store: Path) -> None:
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        answer = (await client.post(ASK, json=QUESTION)).json()
+        assert answer["answer"] == "成人票一百六十元[1]，见附录。"
+        assert (answer["model"], answer["refused"]) == ("m", False)
+        assert answer["usage"] == {"prompt_tokens": 12, "completion_tokens": 3}
+        [citation] = answer["citations"]
+        assert (citation["number"], citation["document"]["path"]) == (1, "价目.md")
+        assert "一百六十元" in citation["quote"]
+        [system, user] = chat.bodies[0]["messages"]
+        assert (system["role"], user["role"]) == ("system", "user")
+        assert QUESTION["question"] in system["content"] + user["content"]
+        assert "学生票每张八十元" in user["content"]
+        assert chat.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+        events = read_events((await client.post(ASK, json={**QUESTION, "stream": True})).text)
+        assert [name for name, _ in events] == ["passages", "token", "token", "token", "done"]
+        assert events[-1][1]["answer"] == answer["answer"]
+        assert len(set(chat.ports)) == 1  # one client is kept, not one a request
+
+    log = play(store, send_stream(*ANSWER), script=script)
+    assert KEY not in log
+
+
+def test_nothing_found_calls_no_model(store: Path) -> None:
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        answer = (await client.post(ASK, json={"question": "zzqx?"})).json()
+        if not answer["passages"]:
+            assert (answer["refused"], answer["citations"], chat.bodies) == (True, [], [])
+        assert (await client.get("/health/ready")).status_code == 200
+
+    play(store, send_stream(*ANSWER), script=script)
+
+
+def test_a_chat_server_that_fails_is_a_503_and_an_error_event(store: Path) -> None:
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        answer = await client.post(ASK, json=QUESTION)
+        assert (answer.status_code, answer.json()["code"]) == (503, "llm_unavailable")
+        events = read_events((await client.post(ASK, json={**QUESTION, "stream": True})).text)
+        assert [name for name, _ in events] == ["passages", "error"]
+        assert events[-1][1]["code"] == "llm_unavailable"
+
+    log = play(store, send_status(401), script=script)
+    assert KEY not in log
+
+
+def test_a_reader_who_leaves_ends_the_models_work(store: Path) -> None:
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        async with client.stream("POST", ASK, json={**QUESTION, "stream": True}) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("event: token"):
+                    break
+        await asyncio.wait_for(chat.left.wait(), 30)
+
+    play(store, send_stream(write_event("一"), stall=True), script=script)
