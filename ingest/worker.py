@@ -55,6 +55,7 @@ class Lease:
             try:
                 self._jobs.heartbeat(self._job, self._seconds)
             except StaleLease:
+                log.warning("job.lost id=%s", self._job.id)
                 self._lost.set()
                 return
             except Unavailable as error:  # tried again at the next beat; the fence protects what is published

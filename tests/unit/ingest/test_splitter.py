@@ -279,9 +279,11 @@ def measure(work: Callable[[], object]) -> float:
         "".join(novel("n", 200)),
     ],
 )
-def test_time_grows_with_the_text_and_no_faster(unit: str) -> None:
-    small, large = (parse((unit * (size // len(unit) + 1))[:size]) for size in (40_000, 160_000))
+def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    """Sixteen times the text: a linear splitter takes about 16 times as long, a quadratic one 256 times. The bound lies
+    far from both, so that a busy machine does not decide."""
+    small, large = (parse((unit * (size // len(unit) + 1))[:size]) for size in (10_000, 160_000))
     ratio = measure(lambda: split_document(large, BUILTIN, WHOLE)) / measure(
         lambda: split_document(small, BUILTIN, WHOLE)
     )
-    assert ratio < 2.3**2 * 1.5
+    assert ratio < 64
