@@ -52,9 +52,6 @@ class Supervisor:
         for place in self._places:
             _end(place.process, max(0.1, deadline - time.monotonic()))
 
-    def list_pids(self) -> list[int]:
-        return [place.process.pid for place in self._places if place.process is not None]
-
     def _watch(self) -> None:
         while not self._stop.wait(CHECK_SECONDS):
             for place in self._places:
