@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,9 @@ _LOADER = "ingest.loaders:load_document"
 _READ_AT_ONCE = 1 << 20
 _UTF8_BYTES = 4
 _MEBIBYTE = 1 << 20
+_END_SECONDS = 5.0  # between the end of the reply pipe and that of its process
+# What a terminal or a service manager sends to a whole group of processes at its end.
+_TO_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +45,15 @@ class ParserLimits:
 
 
 class _ChildGone(Exception):
-    """The child ended, or said what it must not say."""
+    """The child ended."""
 
 
 class _TimeOver(Exception):
     """No full reply within the time."""
+
+
+class _KilledFromOutside(Exception):
+    """The child ended by a signal that no file makes a parser send itself."""
 
 
 class ParserPool:
@@ -62,9 +71,23 @@ class ParserPool:
     def parse(self, path: Path, media_type: str) -> ParsedDocument:
         """Waits for a free child and parses the file in it.
 
+        A child that somebody kills (an operator, the kernel short of memory) says nothing about its file, which is read
+        once more in a new child.
+
         Raises DocumentFailed: what the loader raises, and `parse_timeout`, `parse_limit`, `parser_crashed`;
         Unavailable (`parser_unavailable`) when no child can be started.
         """
+        try:
+            return self._parse_once(path, media_type)
+        except _KilledFromOutside:
+            pass
+        try:
+            return self._parse_once(path, media_type)
+        except _KilledFromOutside as again:
+            raise DocumentFailed("parser_crashed", f"the parser was killed twice on this file ({again})") from None
+
+    def _parse_once(self, path: Path, media_type: str) -> ParsedDocument:
+        """Raises _KilledFromOutside beside what `parse` raises."""
         child = self._places.get()
         try:
             if child is None or not child.is_alive():
@@ -118,18 +141,19 @@ class _Child:
             "max_pages": limits.load.max_pages,
             "max_characters": limits.load.max_characters,
         }
-        # The environment is empty but for the import path: no key or password is within a hostile file's reach.
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-m", "ingest.parse_child", json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path), "PYTHONUTF8": "1"},
-        )
+        with _hold_back(_TO_THE_GROUP):
+            # The environment is empty but for the import path: no key or password is within a hostile file's reach.
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, "-m", "ingest.parse_child", json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path), "PYTHONUTF8": "1"},
+            )
         child = cls(process, limits)
         try:
             child._read_frame(time.monotonic() + limits.start_seconds, MOST_HEAD_BYTES)
-        except (_ChildGone, _TimeOver) as error:
+        except (_ChildGone, _TimeOver, BadFrame) as error:
             child.stop()
             raise Unavailable("parser_unavailable", "the parse process does not start") from error
         return child
@@ -147,7 +171,12 @@ class _Child:
             raise DocumentFailed(
                 "parse_timeout", f"reading it took longer than {self._limits.wall_seconds:g} seconds"
             ) from error
-        except (_ChildGone, BadFrame, BrokenPipeError) as error:
+        except BadFrame as error:
+            self._spent = True
+            raise DocumentFailed(
+                "parser_crashed", f"the parser's reply to this file makes no sense ({error})"
+            ) from error
+        except (_ChildGone, BrokenPipeError) as error:
             raise self._explain_end() from error
 
     def is_alive(self) -> bool:
@@ -173,10 +202,15 @@ class _Child:
             raise DocumentFailed(code[:64], detail[:500])
         return read_document(head, text)
 
-    def _explain_end(self) -> DocumentFailed:
+    def _explain_end(self) -> DocumentFailed | _KilledFromOutside:
         self._spent = True
-        self._process.kill()
-        ended = self._process.wait()
+        try:
+            ended = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return DocumentFailed("parser_crashed", "the parser closed its pipe on this file")
+        if ended == -signal.SIGKILL:
+            return _KilledFromOutside("SIGKILL")
         if ended == -signal.SIGXCPU:
             return DocumentFailed(
                 "parse_limit", f"reading it took more than {self._limits.cpu_seconds} seconds of processor time"
@@ -187,7 +221,7 @@ class _Child:
     def _read_frame(self, deadline: float, most: int) -> bytes:
         length = LENGTH.unpack(self._read_exactly(LENGTH.size, deadline))[0]
         if length > most:
-            raise _ChildGone
+            raise BadFrame("longer than any reply")
         return self._read_exactly(length, deadline)
 
     def _read_exactly(self, size: int, deadline: float) -> bytes:
@@ -201,3 +235,16 @@ class _Child:
                 raise _ChildGone
             received += part
         return bytes(received)
+
+
+@contextmanager
+def _hold_back(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """A process started within never sees these signals: it inherits the mask from its first instruction on.
+
+    A parse child that Ctrl-C or a service manager ended would take an innocent document with it; it ends with its pipe.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -47,6 +47,22 @@ def kill(_: Path) -> ParsedDocument:
     raise AssertionError("it is dead by now")
 
 
+def kill_once(path: Path) -> ParsedDocument:
+    """Killed at the first reading alone; an empty file beside it remembers (a child may create one, not fill it)."""
+    mark = path.with_suffix(".read")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_document("read")
+
+
+def interrupt(_: Path) -> ParsedDocument:
+    """What a terminal or a service manager sends to a whole group reaches the child in the middle of a file."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(os.getpid(), number)
+    return make_document("read")
+
+
 def recurse(path: Path) -> ParsedDocument:
     return recurse(path)
 
@@ -86,6 +102,8 @@ DEEDS: dict[str, Callable[[Path], ParsedDocument]] = {
     "eat": eat,
     "segfault": crash,
     "kill": kill,
+    "kill once": kill_once,
+    "interrupt": interrupt,
     "recurse": recurse,
     "raise": fail,
     "refuse": refuse,

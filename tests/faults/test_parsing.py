@@ -81,6 +81,12 @@ def test_a_refused_file_keeps_the_child(pool: ParserPool, tmp_path: Path) -> Non
     assert pool.parse(write_deed(tmp_path, "pid"), PLAIN).text == before
 
 
+@pytest.mark.parametrize("deed", ["kill once", "interrupt"])
+def test_what_comes_from_outside_is_not_held_against_the_file(pool: ParserPool, tmp_path: Path, deed: str) -> None:
+    """Ctrl-C, a service manager's SIGTERM, the kernel's out-of-memory killer: the file is read all the same."""
+    assert pool.parse(write_deed(tmp_path, deed), PLAIN).text == "read"
+
+
 def test_what_a_library_prints_is_not_taken_for_a_reply(pool: ParserPool, tmp_path: Path) -> None:
     assert pool.parse(write_deed(tmp_path, "print"), PLAIN).text == "heard"
 
