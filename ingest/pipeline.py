@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ingest.splitter import SplitterSettings, split_document
 from kb import crash
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
-from kb.catalog.jobs import Progress
 from kb.catalog.knowledge_bases import KnowledgeBaseSettings
+from kb.catalog.leases import Progress
 from kb.catalog.staging import VersionToStage
 from kb.errors import DocumentFailed, Unavailable
 from kb.ports import Encoder, EncoderSource
@@ -48,6 +48,7 @@ class Outcome:
 
     state: JobState
     message: str = ""
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,11 +16,12 @@ from ingest.pipeline import Outcome
 from kb import crash
 from kb.catalog.jobs import MAX_ATTEMPTS, Jobs
 from kb.errors import KbError, StaleLease, Unavailable
-from kb.types import Job, JobKind
+from kb.types import Job, JobKind, Lane
 
 POLL_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 3600.0
 PAUSE_AFTER_ERROR = 1.0  # when the database does not answer
+SLICE_SECONDS = 1.0  # a bulk job runs at least so long before it makes way for an interactive one
 RETRY_SECONDS = 5.0  # pause before a job is tried again, four times as long each time
 
 Handler = Callable[[Job, Callable[[], bool]], Outcome | None]
@@ -60,6 +61,26 @@ class Lease:
                 return
             except Unavailable as error:  # tried again at the next beat; the fence protects what is published
                 log.warning("lease.not_renewed job=%s code=%s", self._job.id, error.code)
+
+
+class Slice:
+    """Says when a bulk job should make way: interactive work waits, and this slice was long enough to get on.
+
+    The job is given back and goes on where it was once the interactive lane is empty.
+    """
+
+    def __init__(self, jobs: Jobs, job: Job, seconds: float = SLICE_SECONDS) -> None:
+        self._jobs = jobs
+        self._bulk = job.lane is Lane.BULK
+        self._seconds = seconds
+        self._look_at = time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        """Asks the database at most once a slice's length."""
+        if not self._bulk or time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + self._seconds
+        return self._jobs.has_waiting(Lane.INTERACTIVE)
 
 
 class Worker:
@@ -105,8 +126,9 @@ class Worker:
         if job is None:
             return False
         crash.reach("job.claimed")
+        part = Slice(self._jobs, job)
         with Lease(self._jobs, job, self._lease_seconds) as lease:
-            self._run_job(job, lambda: is_stopping() or lease.is_lost())
+            self._run_job(job, lambda: is_stopping() or lease.is_lost() or part.is_over())
         return True
 
     def _run_job(self, job: Job, is_stopping: Callable[[], bool]) -> None:
@@ -116,7 +138,7 @@ class Worker:
             if outcome is None:
                 self._jobs.release(job)
             else:
-                self._jobs.finish(job, outcome.state, outcome.message)
+                self._jobs.finish(job, outcome.state, outcome.message, outcome.result)
                 log.info("job.ended id=%s state=%s", job.id, outcome.state)
         except StaleLease:
             log.warning("job.lost id=%s", job.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from kb.types import ChangeSet, Filter, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
+from kb.types import Candidate, ChangeSet, Filter, GateReport, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
 
 OrdinalRange = tuple[int, int, int]  # version id, first ordinal, last ordinal
 
@@ -106,6 +106,17 @@ class IndexFeed(Protocol):
 
     def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:
         """For each range the chunks of its version with `first ≤ ordinal ≤ last`, in order."""
+        ...
+
+
+class Gate(Protocol):
+    """Asks a knowledge base's golden questions of what is about to be published."""
+
+    def judge(self, candidate: Candidate) -> GateReport | None:
+        """None when the knowledge base has no golden questions. Publishes nothing, changes nothing.
+
+        Raises NotFound (`knowledge_base_not_found`), Unavailable when a part it needs does not answer.
+        """
         ...
 
 

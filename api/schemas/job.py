@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from kb.types import Job, JobState
 
@@ -12,7 +14,8 @@ ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobAnswer:
-    """`knowledge_base` is an id; `eta_s` is null while nothing is known."""
+    """`knowledge_base` is an id; `eta_s` is null while nothing is known. `code` says why a job failed, `result` what
+    came of one that has ended; both may be null."""
 
     id: str
     kind: str
@@ -23,6 +26,8 @@ class JobAnswer:
     total: int
     failed: int
     message: str
+    code: str | None
+    result: Mapping[str, Any] | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -40,6 +45,8 @@ def show_job(job: Job, now: datetime) -> JobAnswer:
         total=job.total,
         failed=job.failed,
         message=job.message,
+        code=job.error_code,
+        result=job.result,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

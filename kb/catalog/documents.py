@@ -14,7 +14,17 @@ from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.purge import Purged, delete_versions
 from kb.errors import NotFound
-from kb.types import Document, DocumentError, DocumentStatus, JobState, Page, PageVerdict, StoredChunk, VersionState
+from kb.types import (
+    Document,
+    DocumentError,
+    DocumentStatus,
+    JobState,
+    Page,
+    PageVerdict,
+    RevisionKind,
+    StoredChunk,
+    VersionState,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +185,8 @@ def _log_removal(connection: Connection, kb_id: str, document_ids: Sequence[str]
         columns = ["kb_id", "revision", "space_id", "op", "chunk_id"]
         connection.execute(insert(t.change_log).from_select(columns, went))
     row = {"kb_id": kb_id, "number": number, "space_id": space_id, "created_at": now}
-    connection.execute(insert(t.revision).values(**row, added=0, changed=0, removed=removed))
+    counts = {"added": 0, "changed": 0, "removed": removed}
+    connection.execute(insert(t.revision).values(**row, **counts, kind=RevisionKind.DELETE))
 
 
 def _under(prefix: str) -> Any:  # noqa: ANN401

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
+from kb.catalog.leases import Progress, check_fence, report_progress
 from kb.catalog.purge import delete_chunks
-from kb.errors import Conflict, NotFound, StaleLease
+from kb.errors import Conflict, NotFound
 from kb.types import Job, JobKind, JobState, Lane, VersionState
 
 MAX_ATTEMPTS = 3  # times a job may be taken up without getting anything done before it is given up
@@ -37,13 +39,7 @@ class NewJob:
     kb_id: str
     total: int = 0
     dedupe_key: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    stage: str
-    done: int
-    failed: int
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Jobs:
@@ -75,6 +71,20 @@ class Jobs:
                 return enqueue_job(connection, new)
         except IntegrityError:
             return None
+
+    def enqueue_or_find(self, new: NewJob) -> str:
+        """The new job's id, or that of the queued or running job with the same dedupe key: one job for one thing."""
+        with self._database.write() as connection:
+            alive = (t.job.c.dedupe_key == new.dedupe_key, t.job.c.state.in_(LIVE))
+            found: str | None = connection.execute(select(t.job.c.id).where(*alive)).scalar_one_or_none()
+            return found or enqueue_job(connection, new)
+
+    def has_waiting(self, lane: Lane) -> bool:
+        """Whether a job of the lane is queued and due: a bulk job then gives its worker away for a while."""
+        due = or_(t.job.c.lease_until.is_(None), t.job.c.lease_until < time.time())
+        query = select(t.job.c.id).where(t.job.c.state == JobState.QUEUED, t.job.c.lane == lane, due).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def has_claimable(self, dead_owners: Sequence[str] = ()) -> bool:
         """Whether `claim` would find something: a read, so that idle workers take no write lock."""
@@ -109,10 +119,11 @@ class Jobs:
         with self._database.write() as connection:
             report_progress(connection, job, progress)
 
-    def finish(self, job: Job, state: JobState, message: str = "") -> None:
+    def finish(self, job: Job, state: JobState, message: str = "", result: Mapping[str, Any] | None = None) -> None:
         """Raises StaleLease."""
+        said = {"stage": "done", "message": message, "result": result}
         with self._database.write() as connection:
-            check_fence(connection, job, {**_ended(state), "stage": "done", "message": message})
+            check_fence(connection, job, {**_ended(state), **said})
 
     def fail(self, job: Job, code: str, detail: str) -> None:
         """End a job that cannot go on, with what it had still staged. Raises StaleLease."""
@@ -160,6 +171,8 @@ class Jobs:
                 "state": JobState.QUEUED,
                 "stage": "queued",
                 "message": "",
+                "result": None,
+                "error_code": None,
                 "attempts": 0,
                 "finished_at": None,
                 "lease_until": None,
@@ -182,6 +195,7 @@ def enqueue_job(connection: Connection, new: NewJob) -> str:
             lane=new.lane,
             kb_id=new.kb_id,
             dedupe_key=new.dedupe_key,
+            params=dict(new.params),
             state=JobState.QUEUED,
             stage="queued",
             done=0,
@@ -194,22 +208,6 @@ def enqueue_job(connection: Connection, new: NewJob) -> str:
         )
     )
     return job_id
-
-
-def check_fence(connection: Connection, job: Job, values: dict[str, object] | None = None) -> None:
-    """Update the job only while it is still ours. Raises StaleLease."""
-    held = (t.job.c.id == job.id, t.job.c.fence == job.fence, t.job.c.state == JobState.RUNNING)
-    statement = update(t.job).where(*held).values(**(values or {"fence": job.fence}))
-    if connection.execute(statement).rowcount != 1:
-        raise StaleLease(job.id)
-
-
-def report_progress(connection: Connection, job: Job, progress: Progress) -> None:
-    """Show progress inside the caller's transaction. Raises StaleLease."""
-    values = {"stage": progress.stage, "done": progress.done, "failed": progress.failed}
-    check_fence(
-        connection, job, {**values, "attempts": case((t.job.c.done != progress.done, 0), else_=t.job.c.attempts)}
-    )
 
 
 def cancel_jobs(connection: Connection, kb_id: str) -> None:
@@ -256,7 +254,8 @@ def _give_up(connection: Connection, job_id: str) -> None:
 
 
 def _end(connection: Connection, job_id: str, state: JobState, reason: str, code: str = "cancelled") -> None:
-    connection.execute(update(t.job).where(t.job.c.id == job_id).values(**_ended(state), message=reason))
+    said = {"message": reason, "error_code": code if state is JobState.FAILED else None}
+    connection.execute(update(t.job).where(t.job.c.id == job_id).values(**_ended(state), **said))
     open_versions = (t.version.c.job_id == job_id, t.version.c.state == VersionState.STAGED)
     delete_chunks(connection, connection.execute(select(t.version.c.id).where(*open_versions)).scalars().all())
     connection.execute(
@@ -292,4 +291,7 @@ def _to_job(row: RowMapping) -> Job:
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        params=row["params"] or {},
+        result=row["result"],
+        error_code=row["error_code"],
     )

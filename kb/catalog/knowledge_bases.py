@@ -76,6 +76,7 @@ class KnowledgeBases:
                     fingerprint=new.fingerprint,
                     dimension=new.dimension,
                     state=SpaceState.LIVE,
+                    chunk_tokens=new.chunk_tokens,
                 )
             )
             return _fetch(connection, kb_id)
@@ -125,7 +126,7 @@ class KnowledgeBases:
     def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
         """Raises NotFound (`knowledge_base_not_found`)."""
         query = (
-            select(t.space, t.knowledge_base.c.settings)
+            select(t.space)
             .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
             .where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
             .where(t.knowledge_base.c.deleted_at.is_(None))
@@ -139,7 +140,7 @@ class KnowledgeBases:
             space_id=row["id"],
             embedding_model=row["embedding_model"],
             fingerprint=row["fingerprint"],
-            chunk_tokens=row["settings"]["chunk_tokens"],
+            chunk_tokens=row["chunk_tokens"],
         )
 
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, func, insert, literal, select, update
+from sqlalchemy import Connection, RowMapping, func, select
 
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.jobs import Progress, check_fence, report_progress
-from kb.types import Job, SpaceState, VersionState
+from kb.catalog.leases import Progress, check_fence, report_progress
+from kb.catalog.revisions import Opening, RevisionDraft, write_revision
+from kb.types import Job, RevisionKind, SpaceState, VersionState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Publisher:
         with self._database.write() as connection:
             check_fence(connection, job)
             ready = _list_ready(connection, job.kb_id, space_id, version_ids)
-            revision = _open_revision(connection, job, space_id, ready) if ready else 0
+            revision = write_revision(connection, _draft(job, job.kb_id, space_id, ready)) if ready else 0
             report_progress(connection, job, progress)
             crash.reach("publish.pre_commit")
         crash.reach("publish.post_commit")
@@ -89,39 +89,12 @@ def _list_ready(connection: Connection, kb_id: str, space_id: int, version_ids: 
     return list(newest.values())
 
 
-def _open_revision(connection: Connection, job: Job, space_id: int, ready: Sequence[RowMapping]) -> int:
-    # The row of the knowledge base is taken first, so that revisions commit in order on every database.
-    head = t.knowledge_base.c
-    number: int = connection.execute(
-        update(t.knowledge_base)
-        .where(head.id == job.kb_id)
-        .values(head_revision=head.head_revision + 1)
-        .returning(head.head_revision)
-    ).scalar_one()
-    replaced = [row["open_id"] for row in ready if row["open_id"] is not None]
-    added = [row["id"] for row in ready]
-    now = datetime.now(UTC)
-    _log_changes(connection, job, number, "-", replaced)
-    _log_changes(connection, job, number, "+", added)
-    closing = (t.publication.c.version_id.in_(replaced), t.publication.c.until_revision.is_(None))
-    connection.execute(update(t.publication).where(*closing).values(until_revision=number))
-    connection.execute(
-        insert(t.publication),
-        [{"version_id": r["id"], "document_id": r["document_id"], "since_revision": number} for r in ready],
+def _draft(job: Job, kb_id: str, space_id: int, ready: Sequence[RowMapping]) -> RevisionDraft:
+    return RevisionDraft(
+        kb_id=kb_id,
+        space_id=space_id,
+        kind=RevisionKind.UPLOAD,
+        job_id=job.id,
+        opened=[Opening(version_id=row["id"], document_id=row["document_id"]) for row in ready],
+        closed={row["open_id"]: row["document_id"] for row in ready if row["open_id"] is not None},
     )
-    for ids, state in ((replaced, VersionState.SUPERSEDED), (added, VersionState.PUBLISHED)):
-        connection.execute(update(t.version).where(t.version.c.id.in_(ids)).values(state=state, updated_at=now))
-    counts = {"added": len(added) - len(replaced), "changed": len(replaced), "removed": 0}
-    row = {"kb_id": job.kb_id, "number": number, "space_id": space_id, "created_at": now, "job_id": job.id}
-    connection.execute(insert(t.revision).values(**row, **counts))
-    return number
-
-
-def _log_changes(connection: Connection, job: Job, revision: int, op: str, version_ids: Sequence[int]) -> None:
-    rows = (
-        select(literal(job.kb_id), literal(revision), t.chunk.c.space_id, literal(op), t.chunk.c.id)
-        .where(t.chunk.c.version_id.in_(version_ids))
-        .order_by(t.chunk.c.id)
-    )
-    columns = ["kb_id", "revision", "space_id", "op", "chunk_id"]
-    connection.execute(insert(t.change_log).from_select(columns, rows))

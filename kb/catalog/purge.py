@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Connection, RowMapping, delete, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
@@ -69,6 +69,8 @@ class Purges:
             connection.execute(delete(t.vector).where(t.vector.c.space_id.in_(spaces)))
             connection.execute(delete(t.space).where(t.space.c.kb_id == kb_id))
             connection.execute(delete(t.document).where(t.document.c.kb_id == kb_id))
+            connection.execute(delete(t.source).where(t.source.c.kb_id == kb_id))
+            connection.execute(delete(t.golden_question).where(t.golden_question.c.kb_id == kb_id))
             connection.execute(delete(t.knowledge_base).where(t.knowledge_base.c.id == kb_id))
 
     def remove_unnamed(self, sha256s: Sequence[str], text_shas: Sequence[str], files: StoredFiles) -> int:
@@ -113,13 +115,15 @@ def delete_versions(connection: Connection, version_ids: Sequence[int]) -> None:
         connection.execute(delete(t.version).where(t.version.c.id.in_(version_ids[first : first + 500])))
 
 
-def delete_chunks(connection: Connection, version_ids: Sequence[int]) -> None:
-    """Delete the chunks of versions, and the vectors that no other chunk of the space was embedded from."""
+def delete_chunks(connection: Connection, version_ids: Sequence[int], space_id: int | None = None) -> None:
+    """Delete the chunks of versions, in one space or in all, and the vectors that no other chunk there has."""
     for first in range(0, len(version_ids), 500):
-        batch = version_ids[first : first + 500]
-        inputs = select(t.chunk.c.space_id, t.chunk.c.input_sha).where(t.chunk.c.version_id.in_(batch)).distinct()
+        chosen: list[ColumnElement[bool]] = [t.chunk.c.version_id.in_(version_ids[first : first + 500])]
+        if space_id is not None:
+            chosen.append(t.chunk.c.space_id == space_id)
+        inputs = select(t.chunk.c.space_id, t.chunk.c.input_sha).where(*chosen).distinct()
         orphaned = connection.execute(inputs).all()
-        connection.execute(delete(t.chunk).where(t.chunk.c.version_id.in_(batch)))
+        connection.execute(delete(t.chunk).where(*chosen))
         _delete_unused_vectors(connection, [(row.space_id, row.input_sha) for row in orphaned])
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.jobs import Progress, check_fence, report_progress
+from kb.catalog.leases import Progress, check_fence, report_progress
 from kb.catalog.purge import delete_chunks
 from kb.errors import DocumentFailed, Unavailable
 from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
@@ -72,7 +72,9 @@ class Staging:
         with self._database.write() as connection:
             check_fence(connection, job)
             kept = _drop_deleted(connection, versions)
-            delete_chunks(connection, [version.version_id for version in kept])  # what an earlier attempt left behind
+            delete_chunks(
+                connection, [version.version_id for version in kept], space_id
+            )  # what an earlier attempt left behind
             for version in kept:
                 _write_chunks(connection, space_id, version)
                 crash.reach("stage.mid_rows")

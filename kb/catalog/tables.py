@@ -84,7 +84,29 @@ space = Table(
     Column("fingerprint", String(255), nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("chunk_tokens", Integer, nullable=False, server_default="100"),  # what its splitter aims at
+    Column("retired_at", UtcTime),  # its chunks and vectors stay for a grace time
     sqlite_autoincrement=True,
+)
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False),
+    Column("name", String(255), nullable=False),  # first folder of its documents' paths
+    Column("kind", String(16), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("include", JSON, nullable=False),
+    Column("exclude", JSON, nullable=False),
+    Column("schedule", String(255)),
+    Column("timezone", String(64), nullable=False),
+    Column("next_run", UtcTime),
+    Column("last_due", UtcTime),  # the scheduled moment that was run last: no moment is run twice
+    Column("listing_sha", String(64)),  # of the listing the last run left nothing to do for; null: compare each file
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    UniqueConstraint("kb_id", "name"),
 )
 
 document = Table(
@@ -92,10 +114,14 @@ document = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False),
-    Column("source_id", String(32)),
+    Column("source_id", String(32), index=True),
     Column("path", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("deleted_at", UtcTime),
+    Column("removed_revision", Key),  # a sync took it away then: hidden, until a sync or a restore brings it back
+    Column("stat", String(64)),  # of the source's file when it was last compared
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row, of the same content
+    Column("retry_at", UtcTime),  # content that failed is not tried again before
 )
 Index("uq_document_path_live", document.c.kb_id, document.c.path, unique=True,
       sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"))  # fmt: skip
@@ -115,6 +141,9 @@ job = Table(
     Column("total", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("message", Text, nullable=False),
+    Column("params", JSON),  # what was asked of it
+    Column("result", JSON),  # what came of it
+    Column("error_code", String(64)),
     Column("attempts", Integer, nullable=False),
     Column("owner", String(128)),
     Column("fence", Integer, nullable=False),
@@ -175,6 +204,7 @@ revision = Table(
     Column("kb_id", ForeignKey("knowledge_base.id"), primary_key=True),
     Column("number", Key, primary_key=True),
     Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("kind", String(16), nullable=False, server_default="upload"),
     Column("created_at", UtcTime, nullable=False),
     Column("job_id", String(32)),
     Column("added", Integer, nullable=False),
@@ -231,4 +261,17 @@ idempotency_key = Table(
     Column("request_sha", String(64), nullable=False),
     Column("answer", JSON, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+)
+
+golden_question = Table(
+    "golden_question",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False, index=True),
+    Column("question", Text, nullable=False),
+    Column("paths", JSON, nullable=False),  # documents one of which must be found; none: any
+    Column("answers", JSON, nullable=False),  # strings one of which the passage must hold; none: any
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
 )

@@ -22,8 +22,8 @@ from ingest.encoders.builtin import BuiltinEncoder
 from ingest.pipeline import Outcome, UploadPipeline
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
-from kb.catalog.jobs import Progress
 from kb.catalog.knowledge_bases import NewKnowledgeBase
+from kb.catalog.leases import Progress
 from kb.catalog.publishing import Publication
 from kb.catalog.staging import VersionToStage
 from kb.catalog.uploads import Upload, UploadedFile

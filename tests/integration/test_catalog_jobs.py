@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from fakes.store import Store, new_store, write_sentences
 
-from kb.catalog.jobs import MAX_ATTEMPTS, NewJob, Progress
+from kb.catalog.jobs import MAX_ATTEMPTS, NewJob
+from kb.catalog.leases import Progress
 from kb.errors import Conflict, DocumentFailed, NotFound, StaleLease
 from kb.types import DocumentStatus, Job, JobKind, JobState, Lane
 

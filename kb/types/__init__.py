@@ -1,0 +1,51 @@
+"""Domain types: frozen, keyword-only, free of any framework. They are what crosses package borders."""
+
+from kb.types.documents import (
+    ChunkToStage,
+    Document,
+    DocumentError,
+    DocumentStatus,
+    KnowledgeBase,
+    Metadata,
+    RevisionKind,
+    SpaceState,
+    StagedVersion,
+    StoredChunk,
+    VersionState,
+)
+from kb.types.gate import Candidate, GateReport
+from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
+from kb.types.jobs import Job, JobKind, JobState, Lane
+from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+
+__all__ = [
+    "Candidate",
+    "ChangeSet",
+    "ChunkToStage",
+    "Document",
+    "DocumentError",
+    "DocumentStatus",
+    "Filter",
+    "GateReport",
+    "Head",
+    "Heading",
+    "IndexRow",
+    "Job",
+    "JobKind",
+    "JobState",
+    "KnowledgeBase",
+    "Lane",
+    "Match",
+    "Metadata",
+    "Page",
+    "PageVerdict",
+    "ParsedDocument",
+    "RevisionKind",
+    "SpaceState",
+    "StagedVersion",
+    "StoredChunk",
+    "TextChunk",
+    "Vectors",
+    "VersionState",
+    "VisibleChunk",
+]

@@ -1,0 +1,123 @@
+"""Knowledge bases, documents and what a worker stages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from kb.types.parsed import TextChunk
+
+Metadata = Mapping[str, Any]
+
+
+class DocumentStatus(StrEnum):
+    PENDING = "pending"
+    INDEXING = "indexing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class VersionState(StrEnum):
+    STAGED = "staged"
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class SpaceState(StrEnum):
+    BUILDING = "building"
+    LIVE = "live"
+    RETIRED = "retired"
+
+
+class RevisionKind(StrEnum):
+    """What made a revision."""
+
+    UPLOAD = "upload"
+    DELETE = "delete"
+    SYNC = "sync"
+    REINDEX = "reindex"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnowledgeBase:
+    id: str
+    name: str
+    description: str
+    language: str  # "auto", "zh" or "en"
+    embedding_model: str
+    dimension: int
+    revision: int
+    documents: int
+    chunks: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentError:
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """Status, sha256, version and error describe the newest attempt; `live_version` is what answers now."""
+
+    id: str
+    kb_id: str
+    path: str
+    title: str | None
+    media_type: str
+    size: int
+    sha256: str
+    status: DocumentStatus
+    language: str | None
+    encoding: str | None
+    pages: int | None
+    chunks: int
+    coverage: float | None
+    error: DocumentError | None
+    version: int
+    live_version: int | None
+    metadata: Metadata
+    source_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredChunk:
+    """A chunk as the catalog keeps it. `id` is the SQL key and the id in every index, and is never reused."""
+
+    id: int
+    ordinal: int
+    start: int
+    end: int
+    page_start: int
+    page_end: int
+    heading: str | None
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedVersion:
+    """One version that waits to be indexed."""
+
+    version_id: int
+    document_id: str
+    path: str
+    sha256: str
+    media_type: str
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkToStage:
+    """A chunk with `input_sha`, the SHA-256 of the exact string embedded: one text, one embedding."""
+
+    chunk: TextChunk
+    input_sha: str

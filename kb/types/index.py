@@ -1,0 +1,79 @@
+"""What an index is fed with, and what a search joins back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kb.types.documents import Metadata
+
+Vectors = NDArray[np.float32]  # shape (n, dimension), unit length, C-contiguous
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """Where a knowledge base stands: everything up to `revision` is committed, `space_id` is the live space."""
+
+    revision: int
+    space_id: int
+    dimension: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexRow:
+    """One chunk as both indexes take it. `vector` is float16, shape (dimension,)."""
+
+    chunk_id: int
+    text: str
+    title: str
+    path: str
+    heading: str
+    vector: NDArray[np.float16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeSet:
+    """Net effect of a range of revisions on one space: chunk ids that came and chunk ids that went."""
+
+    added: Sequence[int]
+    removed: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """What a search is limited to; None or empty means no limit. Metadata fields must all be equal."""
+
+    path_prefix: str | None = None
+    language: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match:
+    """What an index returns. Higher score is nearer."""
+
+    chunk_id: int
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisibleChunk:
+    """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text."""
+
+    id: int
+    version_id: int
+    version: int
+    text_sha: str
+    ordinal: int
+    start: int
+    end: int
+    page_start: int
+    page_end: int
+    heading: str | None
+    tokens: int
+    document_id: str
+    path: str
+    title: str | None
