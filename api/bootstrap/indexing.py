@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from api.bootstrap.store import Store
+from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
@@ -29,7 +30,8 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
             load=LoadLimits(max_pages=settings.max_pages, max_characters=settings.max_characters),
         )
     )
-    pipeline = UploadPipeline(store.catalog, store.blobs, store.texts, store.encoders, pool)
+    indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
+    pipeline = UploadPipeline(store.catalog, indexer)
     indexing = Indexing(store, pipeline)
     handlers = {
         JobKind.UPLOAD: indexing.run_upload,

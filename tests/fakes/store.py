@@ -19,6 +19,7 @@ import numpy as np
 from sqlalchemy import text as sql
 
 from ingest.encoders.builtin import BuiltinEncoder
+from ingest.indexing import Indexer
 from ingest.pipeline import Outcome, UploadPipeline
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
@@ -94,7 +95,11 @@ class Store:
 
     @property
     def pipeline(self) -> UploadPipeline:
-        return UploadPipeline(self.catalog, self.blobs, self.texts, OneEncoder(self.encoder), self.parser)
+        return UploadPipeline(self.catalog, self.indexer)
+
+    @property
+    def indexer(self) -> Indexer:
+        return Indexer(self.catalog, self.blobs, self.texts, OneEncoder(self.encoder), self.parser)
 
     @property
     def garbage(self) -> Garbage:

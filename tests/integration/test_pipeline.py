@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fakes.store import Store, new_store, write_sentences
 
-from ingest import pipeline
+from ingest import indexing
 from ingest.pipeline import FIRST_BATCH
 from kb.catalog.staging import Staging
 from kb.errors import StaleLease, Unavailable
-from kb.types import DocumentStatus, JobState
+from kb.types import DocumentStatus, JobState, TextChunk
 
 ONE, TWO, THREE = (write_sentences(n) for n in (1, 2, 3))
 
@@ -76,7 +76,7 @@ def test_the_first_documents_answer_before_the_last_are_read(store: Store) -> No
 
 
 def test_a_batch_is_closed_early_when_it_has_many_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "BATCH_CHUNKS", 2)
+    monkeypatch.setattr(indexing, "GROUP_CHUNKS", 2)
     store.index(files(4))
     assert store.catalog.feed.get_head(store.kb.id).revision == 2
     assert store.list_visible_texts() == files(4)
@@ -101,8 +101,8 @@ def test_equal_documents_of_one_batch_are_embedded_once(store: Store) -> None:
 
 
 def test_a_heading_is_embedded_with_its_chunk() -> None:
-    chunk = pipeline.TextChunk(ordinal=0, start=2, end=5, tokens=1, page_start=1, page_end=1, heading="Chapter > 一")
-    assert pipeline.write_input("xxabcxx", chunk) == "Chapter > 一\nabc"
+    chunk = TextChunk(ordinal=0, start=2, end=5, tokens=1, page_start=1, page_end=1, heading="Chapter > 一")
+    assert indexing.write_input("xxabcxx", chunk) == "Chapter > 一\nabc"
 
 
 def test_an_overtaken_version_is_given_up(store: Store) -> None:

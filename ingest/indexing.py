@@ -1,0 +1,166 @@
+"""Reads, splits and embeds staged versions: what it writes nobody sees before it is published.
+
+Every job that indexes goes through here; the jobs differ in what they stage and in when they publish. What a crash
+interrupts is indexed again: staging a version twice leaves one set of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Protocol
+
+from ingest.splitter import SplitterSettings, split_document
+from kb import crash
+from kb.blobs import BlobStore, TextStore
+from kb.catalog.catalog import Catalog
+from kb.catalog.knowledge_bases import KnowledgeBaseSettings
+from kb.catalog.staging import VersionToStage
+from kb.errors import DocumentFailed, Unavailable
+from kb.ports import Encoder, EncoderSource
+from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, TextChunk
+
+GROUP_CHUNKS = 2_000  # versions are written together until they have this many
+
+
+class Parser(Protocol):
+    """Parses a file in a process of its own: a hostile one costs its own document alone."""
+
+    def parse(self, path: Path, media_type: str) -> ParsedDocument:
+        """Raises DocumentFailed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexRun:
+    """What the steps of one job share. `failures` are those of the versions read since the caller last took them."""
+
+    job: Job
+    space: KnowledgeBaseSettings
+    encoder: Encoder
+    reader: ThreadPoolExecutor
+    is_stopping: Callable[[], bool]
+    failures: dict[int, DocumentFailed] = field(default_factory=dict)
+
+    def take_failures(self) -> dict[int, DocumentFailed]:
+        taken = dict(self.failures)
+        self.failures.clear()
+        return taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A parsed and split document with the exact strings to embed."""
+
+    staged: VersionToStage
+    inputs: dict[str, str]  # input_sha → string
+
+
+class Indexer:
+    """Writes the chunks and vectors of staged versions into the live space of their knowledge base."""
+
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, texts: TextStore, encoders: EncoderSource, parser: Parser
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._texts = texts
+        self._encoders = encoders
+        self._parser = parser
+
+    def open_run(self, job: Job, reader: ThreadPoolExecutor, is_stopping: Callable[[], bool]) -> IndexRun:
+        """For the space that is live now: a job that outlives its space opens another run.
+
+        `reader` has one thread, which waits for the parser while this one works. Raises NotFound
+        (`knowledge_base_not_found`), Unavailable (`embedding_unavailable`).
+        """
+        if job.kb_id is None:
+            raise ValueError(f"job {job.id} belongs to no knowledge base")
+        space = self._catalog.knowledge_bases.get_settings(job.kb_id)
+        encoder = self._encoders.get_encoder(space.embedding_model)
+        return IndexRun(job=job, space=space, encoder=encoder, reader=reader, is_stopping=is_stopping)
+
+    def index(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[list[int]]:
+        """Ids of versions whose chunks and vectors are all written, a group at a time; stops early when told to stop.
+
+        What cannot be read stands in `run.failures`. Raises StaleLease, Unavailable.
+        """
+        for group in _group_by_size(self._load_batch(run, batch)):
+            versions = [document.staged for document in group]
+            inputs = {sha: text for document in group for sha, text in document.inputs.items()}
+            missing = self._stage(run, versions)
+            if missing:
+                vectors = run.encoder.embed_texts([inputs[sha] for sha in missing])
+                self._catalog.staging.stage_vectors(run.job, run.space.space_id, missing, vectors)
+            yield [version.version_id for version in versions]
+
+    def _load_batch(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:
+        """Documents as they are read: the next one is parsed by a child while this one is split here.
+
+        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory.
+        """
+        following = self._submit(run, batch[0])
+        for version, upcoming in zip_longest(batch, batch[1:]):
+            reading = following
+            if run.is_stopping():
+                reading.cancel()
+                return
+            if upcoming is not None:
+                following = self._submit(run, upcoming)
+            try:
+                yield self._load(run, version, reading)
+            except DocumentFailed as failure:
+                run.failures[version.version_id] = failure
+
+    def _submit(self, run: IndexRun, version: StagedVersion) -> Future[ParsedDocument]:
+        return run.reader.submit(self._parser.parse, self._blobs.path(version.sha256), version.media_type)
+
+    def _load(self, run: IndexRun, version: StagedVersion, reading: Future[ParsedDocument]) -> Loaded:
+        parsed = reading.result()
+        settings = SplitterSettings(target_tokens=run.space.chunk_tokens)
+        chunks = split_document(parsed, run.encoder, settings)
+        if not chunks:
+            raise DocumentFailed("no_text", "the document holds no text to index")
+        crash.reach("parse.done")
+        inputs = [write_input(parsed.text, chunk) for chunk in chunks]
+        shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
+        staged = VersionToStage(
+            version_id=version.version_id,
+            parsed=parsed,
+            text_sha=self._texts.put_text(parsed.text),
+            chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],
+        )
+        return Loaded(staged=staged, inputs=dict(zip(shas, inputs, strict=True)))
+
+    def _stage(self, run: IndexRun, versions: Sequence[VersionToStage]) -> list[str]:
+        try:
+            return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
+        except Unavailable as error:
+            if error.code != "text_gone":
+                raise
+        for version in versions:  # an equal text of a purged document was collected just now: write ours again
+            self._texts.put_text(version.parsed.text)
+        return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
+
+
+def write_input(text: str, chunk: TextChunk) -> str:
+    """The exact string that is embedded: the chunk under the headings it stands below."""
+    own = text[chunk.start : chunk.end]
+    return f"{chunk.heading}\n{own}" if chunk.heading else own
+
+
+def _group_by_size(documents: Iterator[Loaded]) -> Iterator[list[Loaded]]:
+    group: list[Loaded] = []
+    chunks = 0
+    for document in documents:
+        group.append(document)
+        chunks += len(document.staged.chunks)
+        if chunks >= GROUP_CHUNKS:
+            yield group
+            group, chunks = [], 0
+    if group:
+        yield group
