@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, literal, select, update
 
@@ -16,6 +16,7 @@ from kb.catalog import tables as t
 from kb.types import RevisionKind, VersionState
 
 IDS_A_STATEMENT = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +55,19 @@ def write_revision(connection: Connection, draft: RevisionDraft) -> int:
     log_chunks(connection, draft.kb_id, number, "+", opened)
     _close_publications(connection, list(draft.closed), number)
     _open_publications(connection, draft.opened, number)
+    _hide_documents(connection, draft, number)
     connection.execute(insert(t.revision).values(**_describe(draft), number=number))
     return number
+
+
+def _hide_documents(connection: Connection, draft: RevisionDraft, number: int) -> None:
+    """A document that closes without opening is hidden from here on; one that opens is hidden no longer."""
+    came = {opening.document_id for opening in draft.opened}
+    went = set(draft.closed.values()) - came
+    for documents, mark in ((came, None), (went, number)):
+        for batch in _in_batches(sorted(documents)):
+            chosen = (t.document.c.id.in_(batch), t.document.c.removed_revision.is_distinct_from(mark))
+            connection.execute(update(t.document).where(*chosen).values(removed_revision=mark))
 
 
 def log_chunks(connection: Connection, kb_id: str, revision: int, op: str, version_ids: Sequence[int]) -> None:
@@ -109,5 +121,5 @@ def _describe(draft: RevisionDraft) -> dict[str, Any]:
     }
 
 
-def _in_batches(ids: Sequence[int]) -> list[Sequence[int]]:
+def _in_batches(ids: Sequence[T]) -> list[Sequence[T]]:
     return [ids[first : first + IDS_A_STATEMENT] for first in range(0, len(ids), IDS_A_STATEMENT)]
