@@ -23,7 +23,7 @@ IDS_A_STATEMENT = 500
 RANGES_A_STATEMENT = 16
 
 _HEAD = (
-    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension)
+    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension, t.space.c.embedding_model)
     .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
     .where(t.knowledge_base.c.id == bindparam("kb"), t.knowledge_base.c.deleted_at.is_(None))
     .where(t.space.c.state == SpaceState.LIVE)
@@ -44,7 +44,12 @@ class CatalogFeed:
             row = connection.execute(_HEAD, {"kb": kb_id}).one_or_none()
         if row is None:
             raise NotFound("knowledge_base_not_found", f"there is no knowledge base {kb_id!r}")
-        return Head(revision=row.head_revision, space_id=row.id, dimension=row.dimension)
+        return Head(
+            revision=row.head_revision,
+            space_id=row.id,
+            dimension=row.dimension,
+            embedding_model=row.embedding_model,
+        )
 
     def get_epoch(self) -> str:
         with self._database.read() as connection:
