@@ -61,12 +61,11 @@ class CandidateFeed:
 
     def list_changes(self, space_id: int, after: int, upto: int) -> ChangeSet:
         past = self._feed.list_changes(space_id, after, min(upto, self._found.revision))
-        if upto <= self._found.revision or space_id != self._candidate.space_id:
+        if not after <= self._found.revision < upto or space_id != self._candidate.space_id:
             return past
-        came, went = set(self._came), set(self._went)
+        came, went, added, removed = (set(ids) for ids in (self._came, self._went, past.added, past.removed))
         return ChangeSet(
-            added=sorted(set(past.added) - went | came),
-            removed=sorted(set(past.removed) - came | went),
+            added=sorted((added - went) | (came - removed)), removed=sorted((removed - came) | (went - added))
         )
 
     def iter_rows(self, space_id: int, revision: int, batch: int = 1000) -> Iterator[list[IndexRow]]:
