@@ -45,13 +45,17 @@ def read_json(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
     """A dependency that gives the request's body as `model`."""
 
     async def read(request: Request) -> Model:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if read_media_type(request) != "application/json":
             raise InvalidInput("unsupported_media_type", "send the body as application/json")
         body = b"".join([piece async for piece in iter_body(request, LONGEST_BODY)])
         return validate_json(model, parse_json(body))
 
     return read
+
+
+def read_media_type(request: Request) -> str:
+    """Without parameters such as `charset`, in small letters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def describe_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
+from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.search import SearchBody
 
@@ -22,6 +23,9 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     DocumentDeletion,
     SearchBody,
     AskBody,
+    GoldenQuestionBody,
+    GoldenQuestionChange,
+    GoldenQuestionImport,
 )
 PROBLEM = {
     "type": "object",

@@ -13,7 +13,10 @@ from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
+from kb.ports import Gate
 from kb.types import Job, JobKind, JobState
+from retrieval.candidate import CandidateIndexes
+from retrieval.gate import GoldenGate
 from retrieval.generations import find_kb_folder, seal_generation
 
 log = logging.getLogger(__name__)
@@ -41,12 +44,20 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
 
 
+def build_gate(store: Store) -> GoldenGate:
+    """The gate that is asked before a change is published. It opens nothing before it is asked."""
+    catalog = store.catalog
+    indexes = CandidateIndexes(catalog.candidates, store.texts, store.encoders, store.folder.indexes)
+    return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
+
+
 class Indexing:
     """Handlers of the worker's jobs."""
 
     def __init__(self, store: Store, pipeline: UploadPipeline) -> None:
         self._store = store
         self._pipeline = pipeline
+        self.gate: Gate = build_gate(store)
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         outcome = self._pipeline.run(job, is_stopping)

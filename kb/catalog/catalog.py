@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from kb.blobs import BlobStore, TextStore
+from kb.catalog.candidate import Candidates
 from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
+from kb.catalog.golden import GoldenQuestions
 from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
@@ -33,6 +35,8 @@ class Catalog:
         self.syncs = Syncs(database)
         self.purges = Purges(database)
         self.feed = CatalogFeed(database, texts)
+        self.golden = GoldenQuestions(database)
+        self.candidates = Candidates(database, self.feed)
 
     def close(self) -> None:
         self.database.close()

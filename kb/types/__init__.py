@@ -13,7 +13,8 @@ from kb.types.documents import (
     StoredChunk,
     VersionState,
 )
-from kb.types.gate import Candidate, GateReport
+from kb.types.gate import Candidate, GateReport, SafetyLimits
+from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
@@ -28,6 +29,7 @@ __all__ = [
     "DocumentStatus",
     "Filter",
     "GateReport",
+    "GoldenQuestion",
     "Head",
     "Heading",
     "IndexRow",
@@ -39,10 +41,12 @@ __all__ = [
     "Lane",
     "Match",
     "Metadata",
+    "NewGoldenQuestion",
     "Page",
     "PageVerdict",
     "ParsedDocument",
     "RevisionKind",
+    "SafetyLimits",
     "SourceFile",
     "SpaceState",
     "StagedVersion",

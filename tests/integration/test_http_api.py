@@ -51,7 +51,7 @@ def test_a_knowledge_base_from_creation_to_deletion(fresh):
     made = fresh.create(" 天文台 ", description="x", language="zh")
     assert set(made) == {
         "id", "name", "description", "language", "embedding_model", "dimension", "revision", "documents", "chunks",
-        "created_at",
+        "gate", "vanish_share", "created_at",
     }  # fmt: skip
     assert (made["name"], made["language"], made["embedding_model"], made["dimension"]) == (
         "天文台",
