@@ -133,8 +133,9 @@ def _settle_documents(connection: Connection, published: Sequence[str], change: 
     _keep_stats(connection, change.touched)
     for batch in _in_batches(change.removed):
         _forget_never_live(connection, batch)
-    kept = {"listing_sha": change.listing_sha}
-    connection.execute(update(t.source).where(t.source.c.id == change.source_id).values(kept))
+    # A user who changed the source meanwhile asked for another listing than this run saw.
+    seen = (t.source.c.id == change.source_id, t.source.c.updated_at == change.seen_at)
+    connection.execute(update(t.source).where(*seen).values(listing_sha=change.listing_sha))
 
 
 def _keep_stats(connection: Connection, touched: Mapping[str, str]) -> None:
