@@ -15,11 +15,15 @@ from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.search import SearchBody
+from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
     KnowledgeBaseCreation,
     KnowledgeBaseChange,
     DocumentDeletion,
+    SourceCreation,
+    SourceChange,
+    SyncRequest,
     SearchBody,
     AskBody,
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from api.bootstrap.store import Store
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.sources.schedule import Scheduler
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
 from kb.types import Job, JobKind, JobState
@@ -37,6 +39,11 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
         JobKind.PURGE: indexing.run_purge,
     }
     return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
+
+
+def build_scheduler(store: Store) -> Scheduler:
+    """Starts what sources' schedules name; one runs in each worker process."""
+    return Scheduler(store.catalog.sources, lambda: datetime.now(UTC))
 
 
 class Indexing:

@@ -10,6 +10,7 @@ from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.sources import Sources
 from kb.catalog.staging import Staging
 from kb.catalog.uploads import Uploads
 
@@ -26,6 +27,7 @@ class Catalog:
         self.staging = Staging(database, texts.blobs.exists)
         self.publisher = Publisher(database)
         self.purges = Purges(database)
+        self.sources = Sources(database)
         self.feed = CatalogFeed(database, texts)
 
     def close(self) -> None:

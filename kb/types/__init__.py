@@ -17,6 +17,7 @@ from kb.types.gate import Candidate, GateReport
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.sources import Source, SourceKind
 
 __all__ = [
     "Candidate",
@@ -41,6 +42,8 @@ __all__ = [
     "PageVerdict",
     "ParsedDocument",
     "RevisionKind",
+    "Source",
+    "SourceKind",
     "SpaceState",
     "StagedVersion",
     "StoredChunk",
