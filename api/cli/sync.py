@@ -29,7 +29,7 @@ class SyncOptions(TypedDict):
 @click.option("--all", "every", is_flag=True, help="Sync every source of the knowledge base.")
 @click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
 @click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
-@click.option("--force", is_flag=True, help="Compare the bytes of each file, and sync even if too many would vanish.")
+@click.option("--force", is_flag=True, help="Compare every file, and go on even where too many would vanish.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it is done.")
 @talk_to_server
 def sync(session: Session, name: str | None, *, every: bool, **options: Unpack[SyncOptions]) -> None:

@@ -50,7 +50,7 @@ def check_root(uri: str, allowed: Sequence[Path], data_dir: Path) -> Path:
     roots = [_resolve(root) for root in allowed]
     if not any(folder.is_relative_to(root) for root in roots):
         listed = ", ".join(map(str, roots)) or "nothing"
-        reason = f"{uri!r} leads to {folder}, which is under no allowed root; KB_ALLOWED_ROOTS allows {listed}"
+        reason = f"{uri!r}, links followed, is under no allowed root; KB_ALLOWED_ROOTS allows {listed}"
         raise InvalidInput("root_not_allowed", reason)
     data = _resolve(data_dir)
     if folder.is_relative_to(data) or data.is_relative_to(folder):
