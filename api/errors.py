@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, Unavailable
+from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, NothingAccepted, Unavailable
 
 PROBLEM = "application/problem+json"
 SERVER_FAULT = "internal_error"
@@ -77,6 +77,8 @@ def to_problem(error: KbError) -> Problem:
     if status == 500:
         return internal_problem()
     more = error.more if isinstance(error, BadRequest) else {}
+    if isinstance(error, NothingAccepted):
+        more = {"rejected": error.rejected}
     headers = {"retry-after": RETRY_AFTER_S[status]} if status in RETRY_AFTER_S else {}
     return Problem(status=status, code=error.code, detail=error.detail, more=more, headers=headers)
 

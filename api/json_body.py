@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from api.errors import BadRequest, FieldFault
@@ -41,10 +42,12 @@ async def iter_body(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def read_json(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency that gives the request's body as `model`."""
+def read_json(model: type[Model], *, may_be_empty: bool = False) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that gives the request's body as `model`; where it may be empty, no body is `{}`."""
 
     async def read(request: Request) -> Model:
+        if may_be_empty and not has_body(request.headers):
+            return validate_json(model, {})
         if read_media_type(request) != "application/json":
             raise InvalidInput("unsupported_media_type", "send the body as application/json")
         body = b"".join([piece async for piece in iter_body(request, LONGEST_BODY)])
@@ -58,10 +61,14 @@ def read_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def describe_body(model: type[BaseModel]) -> dict[str, Any]:
+def has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def describe_body(model: type[BaseModel], *, may_be_empty: bool = False) -> dict[str, Any]:
     """What a route that reads `model` tells OpenAPI; `api.openapi` adds the schema it points to."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": not may_be_empty, "content": {"application/json": {"schema": schema}}}}
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401

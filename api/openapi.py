@@ -16,11 +16,15 @@ from api.schemas.document import DocumentDeletion
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.search import SearchBody
+from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
     KnowledgeBaseCreation,
     KnowledgeBaseChange,
     DocumentDeletion,
+    SourceCreation,
+    SourceChange,
+    SyncRequest,
     SearchBody,
     AskBody,
     GoldenQuestionBody,

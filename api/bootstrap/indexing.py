@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from api.bootstrap.store import Store
 from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.sources.schedule import Scheduler
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
 from kb.ports import Gate
@@ -49,6 +51,11 @@ def build_gate(store: Store) -> GoldenGate:
     catalog = store.catalog
     indexes = CandidateIndexes(catalog.candidates, store.texts, store.encoders, store.folder.indexes)
     return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
+
+
+def build_scheduler(store: Store) -> Scheduler:
+    """Starts what sources' schedules name; one runs in each worker process."""
+    return Scheduler(store.catalog.sources, lambda: datetime.now(UTC))
 
 
 class Indexing:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
 
 from api.bootstrap.store import Store
+from ingest.sources.registry import Roots, SourceRegistry
 from kb.config import Settings
 from kb.errors import StartRefused
+from kb.ports import SyncPlanner
+from kb.types import Source
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
 from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
@@ -26,6 +31,8 @@ class Services:
     searcher: Searcher
     answerer: Answerer
     chat: OpenAIChatModel | None
+    sources: SourceRegistry
+    planner: SyncPlanner
 
     def close(self) -> None:
         self.indexes.close()
@@ -41,7 +48,23 @@ def build_services(store: Store) -> Services:
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     answerer = Answerer(searcher, writer, limits, catalog.documents)
-    return Services(store=store, indexes=indexes, searcher=searcher, answerer=answerer, chat=chat)
+    roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
+    return Services(
+        store=store,
+        indexes=indexes,
+        searcher=searcher,
+        answerer=answerer,
+        chat=chat,
+        sources=SourceRegistry(catalog.sources, roots, lambda: datetime.now(UTC)),
+        planner=UnwrittenPlanner(),
+    )
+
+
+class UnwrittenPlanner:
+    """Holds the place of the planner until there is a sync."""
+
+    def plan(self, source: Source) -> Mapping[str, Any]:
+        raise NotImplementedError(source.id)
 
 
 def _build_chat(settings: Settings) -> OpenAIChatModel | None:

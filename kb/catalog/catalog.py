@@ -14,6 +14,7 @@ from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
+from kb.catalog.sources import Sources
 from kb.catalog.staging import Staging
 from kb.catalog.syncs import Syncs
 from kb.catalog.uploads import Uploads
@@ -34,6 +35,7 @@ class Catalog:
         self.known_content = KnownContent(database)
         self.syncs = Syncs(database)
         self.purges = Purges(database)
+        self.sources = Sources(database)
         self.feed = CatalogFeed(database, texts)
         self.golden = GoldenQuestions(database)
         self.candidates = Candidates(database, self.feed)

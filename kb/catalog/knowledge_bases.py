@@ -132,7 +132,7 @@ class KnowledgeBases:
             found = _fetch(connection, kb_id)
             now = datetime.now(UTC)
             connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == found.id).values(deleted_at=now))
-            cancel_jobs(connection, found.id)
+            cancel_jobs(connection, t.job.c.kb_id == found.id, "the knowledge base was deleted")
             enqueue_job(
                 connection, NewJob(kind=JobKind.PURGE, lane=Lane.BULK, kb_id=found.id, dedupe_key=f"purge:{found.id}")
             )
@@ -237,6 +237,13 @@ def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
         limits=_read_limits(row["settings"]),
         created_at=row["created_at"],
     )
+
+
+def check_alive(connection: Connection, kb_id: str) -> None:
+    """Raises NotFound (`knowledge_base_not_found`): a request may find it deleted when its turn to write comes."""
+    alive = select(t.knowledge_base.c.id).where(t.knowledge_base.c.id == kb_id, t.knowledge_base.c.deleted_at.is_(None))
+    if connection.execute(alive).scalar_one_or_none() is None:
+        raise _not_found(kb_id)
 
 
 def _not_found(name_or_id: str) -> NotFound:

@@ -18,6 +18,7 @@ from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.sources import Source, SourceKind
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
 
 __all__ = [
@@ -47,7 +48,9 @@ __all__ = [
     "ParsedDocument",
     "RevisionKind",
     "SafetyLimits",
+    "Source",
     "SourceFile",
+    "SourceKind",
     "SpaceState",
     "StagedVersion",
     "StoredChunk",
