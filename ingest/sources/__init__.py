@@ -1,0 +1,1 @@
+"""Sources: what a folder holds now, compared with what is known of it."""
