@@ -92,16 +92,16 @@ def list_folder(root: Path, rules: FolderRules, *, prefix: str = "") -> Listing:
         began = os.fstat(descriptor)
         walk.list_below(descriptor, "", "", ())
         _check_root(root, began)
+    except OSError as error:
+        raise refuse_root(root, error.strerror) from error
     finally:
         os.close(descriptor)
     return walk.make_listing()
 
 
 def _check_root(root: Path, began: os.stat_result) -> None:
-    try:
-        ended = root.stat()
-    except OSError as error:
-        raise refuse_root(root, error.strerror) from error
+    """Raises OSError, too."""
+    ended = root.stat()
     if (began.st_dev, began.st_ino) != (ended.st_dev, ended.st_ino):
         raise refuse_root(root, "another folder was put in its place while it was listed")
 
@@ -130,7 +130,9 @@ class _Walk:
             if has_list:
                 lists = (IgnoreRules(path, _read_ignore_file(folder)), *lists)
         except OSError as error:
-            self._refuse(path.rstrip("/") or ".", "file_unreadable", error.strerror or "it cannot be listed")
+            if not path:
+                raise
+            self._refuse(path.rstrip("/"), "file_unreadable", error.strerror or "it cannot be listed")
             return
         except BadIgnoreFile as error:
             detail = f"{error}; until it is mended nothing changes in this folder"
@@ -283,9 +285,12 @@ def _read_ignore_file(folder: int) -> Sequence[IgnoreLine]:
     """Raises BadIgnoreFile."""
     try:
         descriptor = os.open(IGNORE_FILE, OPEN_FILE, dir_fd=folder)
-        with os.fdopen(descriptor, "rb") as file:
-            if not modes.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BadIgnoreFile("it is no file")
-            return parse_ignore_file(file.read(MOST_BYTES + 1))
     except OSError as error:
         raise BadIgnoreFile(f"it cannot be read ({error.strerror})") from error
+    try:
+        if not modes.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadIgnoreFile("it is no file")
+        with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
+            return parse_ignore_file(file.read(MOST_BYTES + 1))
+    finally:
+        os.close(descriptor)

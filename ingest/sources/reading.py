@@ -1,7 +1,8 @@
 """The bytes of a listed file, read once they hold still and never through a link.
 
-Between listing and reading anything may be put in a file's place. So its path is opened a folder at a time, each without
-following links, and what stands at the end must be a regular file: then it lies under the root, whatever it is by now.
+Between listing and reading anything may be put in a file's place. So its path is opened a folder at a time, following
+no link, and what stands at the end must be a regular file: then it lies under the root. It need not be the one that was
+listed: editors save by putting a new file in the old one's place.
 """
 
 from __future__ import annotations
