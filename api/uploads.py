@@ -16,13 +16,13 @@ from typing import Any
 
 import orjson
 
-from api.document_path import check_path
 from api.errors import BadRequest
 from api.json_body import parse_json
 from api.multipart import PartBegin, PartData, PartEnd, PartEvent, PartReader
 from api.schemas.text import check_metadata
 from kb.blobs import BlobStore, BlobWriter
 from kb.catalog.uploads import Upload, UploadedFile
+from kb.document_path import check_path
 from kb.errors import InvalidInput
 from kb.media_type import sniff_media_type
 
