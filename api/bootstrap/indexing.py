@@ -12,10 +12,12 @@ from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.sources.intake import FileIntake
+from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
+from ingest.sources.sync import FolderSync
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
-from kb.ports import Gate
 from kb.types import Job, JobKind, JobState
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
@@ -37,8 +39,9 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     pipeline = UploadPipeline(store.catalog, indexer)
-    indexing = Indexing(store, pipeline)
+    indexing = Indexing(store, pipeline, build_sync(store, indexer))
     handlers = {
+        JobKind.SYNC: indexing.run_sync,
         JobKind.UPLOAD: indexing.run_upload,
         JobKind.SEAL: indexing.run_seal,
         JobKind.PURGE: indexing.run_purge,
@@ -53,6 +56,13 @@ def build_gate(store: Store) -> GoldenGate:
     return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
 
 
+def build_sync(store: Store, indexer: Indexer) -> FolderSync:
+    settings = store.settings
+    roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
+    intake = FileIntake(store.blobs, settings.max_file_bytes)
+    return FolderSync(store.catalog, indexer, intake, roots, build_gate(store))
+
+
 def build_scheduler(store: Store) -> Scheduler:
     """Starts what sources' schedules name; one runs in each worker process."""
     return Scheduler(store.catalog.sources, lambda: datetime.now(UTC))
@@ -61,13 +71,19 @@ def build_scheduler(store: Store) -> Scheduler:
 class Indexing:
     """Handlers of the worker's jobs."""
 
-    def __init__(self, store: Store, pipeline: UploadPipeline) -> None:
+    def __init__(self, store: Store, pipeline: UploadPipeline, sync: FolderSync) -> None:
         self._store = store
         self._pipeline = pipeline
-        self.gate: Gate = build_gate(store)
+        self._sync = sync
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         outcome = self._pipeline.run(job, is_stopping)
+        if outcome is not None and job.kb_id is not None:
+            self._store.seal_if_due(job.kb_id)
+        return outcome
+
+    def run_sync(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        outcome = self._sync.run(job, is_stopping, datetime.now(UTC))
         if outcome is not None and job.kb_id is not None:
             self._store.seal_if_due(job.kb_id)
         return outcome

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any
 
 from api.bootstrap.store import Store
+from ingest.sources.look import Planner
 from ingest.sources.registry import Roots, SourceRegistry
 from kb.config import Settings
 from kb.errors import StartRefused
 from kb.ports import SyncPlanner
-from kb.types import Source
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
 from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
@@ -55,16 +54,13 @@ def build_services(store: Store) -> Services:
         searcher=searcher,
         answerer=answerer,
         chat=chat,
-        sources=SourceRegistry(catalog.sources, roots, lambda: datetime.now(UTC)),
-        planner=UnwrittenPlanner(),
+        sources=SourceRegistry(catalog.sources, roots, _read_clock),
+        planner=Planner(catalog, roots, _read_clock),
     )
 
 
-class UnwrittenPlanner:
-    """Holds the place of the planner until there is a sync."""
-
-    def plan(self, source: Source) -> Mapping[str, Any]:
-        raise NotImplementedError(source.id)
+def _read_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 def _build_chat(settings: Settings) -> OpenAIChatModel | None:

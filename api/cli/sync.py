@@ -21,6 +21,7 @@ class SyncOptions(TypedDict):
     kb: str | None
     dry_run: bool
     force: bool
+    include_deleted: bool
     no_wait: bool
 
 
@@ -30,6 +31,7 @@ class SyncOptions(TypedDict):
 @click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
 @click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
 @click.option("--force", is_flag=True, help="Compare every file, and go on even where too many would vanish.")
+@click.option("--include-deleted", is_flag=True, help="Bring back what was deleted as a document and is still there.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it is done.")
 @talk_to_server
 def sync(session: Session, name: str | None, *, every: bool, **options: Unpack[SyncOptions]) -> None:
@@ -42,7 +44,7 @@ def sync(session: Session, name: str | None, *, every: bool, **options: Unpack[S
         plans = [(one, session.client.post(sync_path(kb, one), {"dry_run": True})) for one in names]
         write_plans(session.output, plans)
         return
-    body = {"force": True} if options["force"] else {}
+    body = {"force": options["force"], "include_deleted": options["include_deleted"]}
     started = {one: str(session.client.post(sync_path(kb, one), body)["job_id"]) for one in names}
     if options["no_wait"]:
         write_started(session.output, started)

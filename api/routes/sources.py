@@ -93,7 +93,8 @@ def sync_source(
     found = _find(request, kb, source)
     if body.dry_run:
         return JsonAnswer(get_services(request).planner.plan(found))
-    return JsonAnswer(StartedJob(job_id=get_catalog(request).sources.request_sync(found.id, force=body.force)), 202)
+    job_id = get_catalog(request).sources.request_sync(found.id, force=body.force, include_deleted=body.include_deleted)
+    return JsonAnswer(StartedJob(job_id=job_id), 202)
 
 
 def _find(request: Request, kb: str, source: str) -> Source:

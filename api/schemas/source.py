@@ -68,6 +68,7 @@ class SourceChange(RequestBody):
 class SyncRequest(RequestBody):
     dry_run: bool = False
     force: bool = False
+    include_deleted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

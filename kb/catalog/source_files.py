@@ -79,7 +79,10 @@ def _known(source_id: str) -> Select[Any]:
     is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
     number = select(func.max(other.c.number)).where(other.c.document_id == t.document.c.id).scalar_subquery()
     failed = and_(
-        newest.c.document_id == t.document.c.id, newest.c.number == number, newest.c.state == VersionState.FAILED
+        newest.c.document_id == t.document.c.id,
+        newest.c.number == number,
+        newest.c.state == VersionState.FAILED,
+        t.document.c.removed_revision.is_(None),  # of a hidden one it is history
     )
     return (
         select(

@@ -116,11 +116,12 @@ class Sources:
             connection.execute(t.source.delete().where(t.source.c.id == source_id))
         return purged
 
-    def request_sync(self, source_id: str, *, force: bool = False) -> str:
+    def request_sync(self, source_id: str, *, force: bool = False, include_deleted: bool = False) -> str:
         """The job's id: a new one, or that of the sync which is queued or running already. Raises NotFound."""
         with self._database.write() as connection:
             source = _fetch(connection, source_id)
-            return find_live_job(connection, _name_job(source_id)) or _enqueue(connection, source, force=force)
+            wishes = {"force": force, "include_deleted": include_deleted}
+            return find_live_job(connection, _name_job(source_id)) or _enqueue(connection, source, wishes)
 
     def list_scheduled(self) -> list[Source]:
         """Every source that has a schedule."""
@@ -138,7 +139,7 @@ class Sources:
                 return None
             if find_live_job(connection, _name_job(source.id)) is not None:
                 return None
-            return _enqueue(connection, source, force=False)
+            return _enqueue(connection, source, {})
 
     def move_next_run(self, source: Source, next_run: datetime) -> None:
         """For a clock that went back: what was run by the time it showed before is forgotten."""
@@ -176,8 +177,8 @@ def _move(connection: Connection, source: Source, values: Mapping[str, datetime 
     return connection.execute(moved).rowcount == 1
 
 
-def _enqueue(connection: Connection, source: Source, *, force: bool) -> str:
-    params = {"source_id": source.id, **({"force": True} if force else {})}
+def _enqueue(connection: Connection, source: Source, wishes: Mapping[str, bool]) -> str:
+    params = {"source_id": source.id, **{name: True for name, wished in wishes.items() if wished}}
     key = _name_job(source.id)
     new = NewJob(kind=JobKind.SYNC, lane=Lane.BULK, kb_id=source.kb_id, dedupe_key=key, params=params)
     return enqueue_job(connection, new)
