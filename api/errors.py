@@ -25,6 +25,7 @@ BY_CODE: Mapping[str, int] = {
     "field_too_large": 400,
     "cross_site": 403,
     "request_timeout": 408,
+    "archive_too_large": 413,
     "too_large": 413,
     "unsupported_media_type": 415,
     "disk_full": 507,

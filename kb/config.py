@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest file (too_large)")
     max_request_bytes: int = Field(1000 * MEGABYTE, ge=1, description="largest request (too_large)")
     max_request_files: int = Field(1000, ge=1, description="most files in one request (too_many_parts)")
+    max_archive_entries: int = Field(10_000, ge=1, description="most entries of an archive (archive_too_large)")
+    max_archive_bytes: int = Field(
+        2_000 * MEGABYTE, ge=1, description="most bytes an archive unpacks to (archive_too_large)"
+    )
     max_pages: int = Field(5_000, ge=1, description="most pages of a document (too_many_pages)")
     max_characters: int = Field(20_000_000, ge=1, description="most characters of a document's text (text_too_large)")
     max_question_characters: int = Field(8_000, ge=1, description="longest question (question_too_long)")

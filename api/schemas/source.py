@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from api.document_path import check_path
 from api.schemas.text import RequestBody, normalize_name
+from kb.document_path import check_path
 from kb.errors import InvalidInput
 from kb.types import Source
 

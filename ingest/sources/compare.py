@@ -15,20 +15,7 @@ from datetime import datetime
 from ingest.sources.folder import ListedFile, Listing, Refused
 from ingest.sources.ignoring import IGNORE_FILE
 from kb.errors import DocumentFailed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KnownFile:
-    """A document of the source, under its relative path. `live_*`: of the version that answers, None where none does;
-    `failed_sha256`: of its newest attempt, if that failed; `retry_at`: not to be tried again before."""
-
-    document_id: str
-    path: str
-    stat: str | None = None
-    live_sha256: str | None = None
-    live_size: int | None = None
-    failed_sha256: str | None = None
-    retry_at: datetime | None = None
+from kb.types import KnownFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

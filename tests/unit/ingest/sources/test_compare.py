@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.sources.compare import Change, KnownFile, Move, Plan, compare
+from ingest.sources.compare import Change, Move, Plan, compare
 from ingest.sources.folder import ListedFile, Listing, Refused
 from kb.errors import DocumentFailed
+from kb.types import KnownFile
 
 NOW = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
