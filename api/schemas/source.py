@@ -31,15 +31,9 @@ def check_source_name(name: str) -> str:
     return name
 
 
-def check_glob(glob: str) -> str:
-    if not glob.strip():
-        raise PydanticCustomError("bad_glob", "a pattern is empty")
-    return glob
-
-
 SourceName = Annotated[str, AfterValidator(check_source_name)]
 Uri = Annotated[str, Field(min_length=1, max_length=LONGEST_URI)]
-Glob = Annotated[str, Field(max_length=LONGEST_GLOB), AfterValidator(check_glob)]
+Glob = Annotated[str, Field(min_length=1, max_length=LONGEST_GLOB)]
 Globs = Annotated[list[Glob], Field(max_length=MOST_GLOBS)]
 Schedule = Annotated[str, Field(max_length=255)]
 Timezone = Annotated[str, Field(max_length=64)]

@@ -233,6 +233,17 @@ def test_two_requests_at_once_are_one_job(store: Store) -> None:
     assert store.count("job") == 1
 
 
+def test_of_two_that_saw_the_same_night_the_second_starts_nothing_even_when_the_first_sync_is_over(
+    store: Store,
+) -> None:
+    seen = add(store, schedule="0 12 * * *", next_run=NOON)
+    following = NOON.replace(day=2)
+    assert store.catalog.sources.start_due(seen, NOON, following) is not None
+    store.catalog.jobs.finish(store.claim(), JobState.SUCCEEDED)
+    assert store.catalog.sources.start_due(seen, NOON, following) is None
+    assert store.count("job") == 1
+
+
 def test_what_is_due_is_not_started_for_what_changed_meanwhile(store: Store) -> None:
     source = add(store, schedule="0 12 * * *", next_run=NOON)
     sources = store.catalog.sources

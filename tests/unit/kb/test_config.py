@@ -46,6 +46,14 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in repr(settings)
 
 
+def test_allowed_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().allowed_folders == (Path.cwd(),)
+    monkeypatch.setenv("KB_ALLOWED_ROOTS", "/srv/docs: ~/资料 ::here")
+    assert read_settings().allowed_folders == (Path("/srv/docs"), Path.home() / "资料", Path.cwd() / "here")
+    monkeypatch.setenv("KB_ALLOWED_ROOTS", "")
+    assert read_settings().allowed_folders == ()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
