@@ -76,6 +76,7 @@ class Indexing:
         return Outcome(state=JobState.SUCCEEDED)
 
     def keep_house(self) -> None:
-        removed = self._store.garbage.sweep(self._store.settings.retention_days)
+        settings = self._store.settings
+        removed = self._store.garbage.sweep(settings.retention_days, settings.retention_revisions)
         if removed:
             log.info("garbage.swept files=%d", removed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, literal, select, update
 
@@ -16,6 +16,7 @@ from kb.catalog import tables as t
 from kb.types import RevisionKind, VersionState
 
 IDS_A_STATEMENT = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,10 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RevisionDraft:
-    """What is to become one revision. `closed` are versions that are visible now and will not be."""
+    """What is to become one revision. `closed` are versions that are visible now and will not be.
+
+    A document of `closed` without a version in `opened` is hidden from then on, until a version of it is opened again.
+    """
 
     kb_id: str
     space_id: int  # the live space from this revision on
@@ -54,6 +58,7 @@ def write_revision(connection: Connection, draft: RevisionDraft) -> int:
     log_chunks(connection, draft.kb_id, number, "+", opened)
     _close_publications(connection, list(draft.closed), number)
     _open_publications(connection, draft.opened, number)
+    _mark_removed(connection, draft, number)
     connection.execute(insert(t.revision).values(**_describe(draft), number=number))
     return number
 
@@ -88,6 +93,16 @@ def _open_publications(connection: Connection, openings: Sequence[Opening], numb
         _set_state(connection, batch, VersionState.PUBLISHED)
 
 
+def _mark_removed(connection: Connection, draft: RevisionDraft, number: int) -> None:
+    """A document that nothing answers for any more is hidden; one that came back is not."""
+    came = {opening.document_id for opening in draft.opened}
+    went = set(draft.closed.values()) - came
+    for ids, mark in ((came, None), (went, number)):
+        for batch in _in_batches(sorted(ids)):
+            chosen = update(t.document).where(t.document.c.id.in_(batch))
+            connection.execute(chosen.values(removed_revision=mark))
+
+
 def _set_state(connection: Connection, version_ids: Sequence[int], state: VersionState) -> None:
     values = {"state": state, "updated_at": datetime.now(UTC)}
     connection.execute(update(t.version).where(t.version.c.id.in_(version_ids)).values(values))
@@ -109,5 +124,5 @@ def _describe(draft: RevisionDraft) -> dict[str, Any]:
     }
 
 
-def _in_batches(ids: Sequence[int]) -> list[Sequence[int]]:
+def _in_batches(ids: Sequence[T]) -> list[Sequence[T]]:
     return [ids[first : first + IDS_A_STATEMENT] for first in range(0, len(ids), IDS_A_STATEMENT)]
