@@ -7,6 +7,7 @@ interrupts is indexed again: staging a version twice leaves one set of rows.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexRun:
-    """What the steps of one job share. `failures` are those of the versions read since the caller last took them."""
+    """What the steps of one job share. `failures` are those of the versions read since the caller last took them;
+    `counts` tells the `chunks` written and the strings `embedded`, which are fewer where a string is known already."""
 
     job: Job
     space: KnowledgeBaseSettings
@@ -45,6 +47,7 @@ class IndexRun:
     reader: ThreadPoolExecutor
     is_stopping: Callable[[], bool]
     failures: dict[int, DocumentFailed] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def take_failures(self) -> dict[int, DocumentFailed]:
         taken = dict(self.failures)
@@ -96,6 +99,7 @@ class Indexer:
             if missing:
                 vectors = run.encoder.embed_texts([inputs[sha] for sha in missing])
                 self._catalog.staging.stage_vectors(run.job, run.space.space_id, missing, vectors)
+            run.counts.update(chunks=sum(len(version.chunks) for version in versions), embedded=len(missing))
             yield [version.version_id for version in versions]
 
     def _load_batch(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:

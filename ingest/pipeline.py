@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a job ended."""
+    """How a job ended. With a `code` it failed as a whole: what it had staged goes with it."""
 
     state: JobState
     message: str = ""
     result: Mapping[str, Any] | None = None
+    code: str | None = None
 
 
 class UploadPipeline:

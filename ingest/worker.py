@@ -135,11 +135,7 @@ class Worker:
         log.info("job.started id=%s kind=%s attempt=%d", job.id, job.kind, job.attempts)
         try:
             outcome = self._handlers[job.kind](job, is_stopping)
-            if outcome is None:
-                self._jobs.release(job)
-            else:
-                self._jobs.finish(job, outcome.state, outcome.message, outcome.result)
-                log.info("job.ended id=%s state=%s", job.id, outcome.state)
+            self._end(job, outcome)
         except StaleLease:
             log.warning("job.lost id=%s", job.id)
         except Unavailable as error:  # what it needs may answer again: the disk, the database, the embedding model
@@ -148,6 +144,16 @@ class Worker:
             self._fail(job, error)
         except Exception as error:  # noqa: BLE001  # the worker's boundary: one job must not take the others with it
             self._try_again(job, _describe_unforeseen(job, error))
+
+    def _end(self, job: Job, outcome: Outcome | None) -> None:
+        if outcome is None:
+            self._jobs.release(job)
+            return
+        if outcome.code is None:
+            self._jobs.finish(job, outcome.state, outcome.message, outcome.result)
+        else:
+            self._jobs.fail(job, outcome.code, outcome.message, outcome.result)
+        log.info("job.ended id=%s state=%s code=%s", job.id, outcome.state, outcome.code)
 
     def _fail(self, job: Job, error: KbError) -> None:
         log.error("job.failed id=%s code=%s", job.id, error.code)

@@ -10,7 +10,10 @@ from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.reuse import KnownContent
+from kb.catalog.source_files import SourceFiles
 from kb.catalog.staging import Staging
+from kb.catalog.syncs import Syncs
 from kb.catalog.uploads import Uploads
 
 
@@ -25,6 +28,9 @@ class Catalog:
         self.jobs = Jobs(database)
         self.staging = Staging(database, texts.blobs.exists)
         self.publisher = Publisher(database)
+        self.source_files = SourceFiles(database)
+        self.known_content = KnownContent(database)
+        self.syncs = Syncs(database)
         self.purges = Purges(database)
         self.feed = CatalogFeed(database, texts)
 

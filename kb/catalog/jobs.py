@@ -125,10 +125,10 @@ class Jobs:
         with self._database.write() as connection:
             check_fence(connection, job, {**_ended(state), **said})
 
-    def fail(self, job: Job, code: str, detail: str) -> None:
+    def fail(self, job: Job, code: str, detail: str, result: Mapping[str, Any] | None = None) -> None:
         """End a job that cannot go on, with what it had still staged. Raises StaleLease."""
         with self._database.write() as connection:
-            check_fence(connection, job)
+            check_fence(connection, job, {"result": result})
             _end(connection, job.id, JobState.FAILED, detail, code)
 
     def release(self, job: Job) -> None:

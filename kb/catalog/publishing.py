@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from kb import crash
 from kb.catalog import tables as t
@@ -43,7 +43,7 @@ class Publisher:
             raise ValueError(f"job {job.id} belongs to no knowledge base")
         with self._database.write() as connection:
             check_fence(connection, job)
-            ready = _list_ready(connection, job.kb_id, space_id, version_ids)
+            ready = list_ready(connection, job.kb_id, space_id, t.version.c.id.in_(version_ids))
             revision = write_revision(connection, _draft(job, job.kb_id, space_id, ready)) if ready else 0
             report_progress(connection, job, progress)
             crash.reach("publish.pre_commit")
@@ -53,8 +53,8 @@ class Publisher:
         return Publication(revision=revision, published=published, skipped=skipped)
 
 
-def _list_ready(connection: Connection, kb_id: str, space_id: int, version_ids: Sequence[int]) -> list[RowMapping]:
-    """Versions that pass every check, each with the id and number of the one that is open now."""
+def list_ready(connection: Connection, kb_id: str, space_id: int, chosen: ColumnElement[bool]) -> list[RowMapping]:
+    """Those of the chosen versions that pass every check, each with the id of the one that is open now (`open_id`)."""
     open_version = t.version.alias("open_version")
     is_open = (t.publication.c.document_id == t.version.c.document_id) & t.publication.c.until_revision.is_(None)
     chunks = (
@@ -76,7 +76,7 @@ def _list_ready(connection: Connection, kb_id: str, space_id: int, version_ids: 
         .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
         .outerjoin(t.publication, is_open)
         .outerjoin(open_version, open_version.c.id == t.publication.c.version_id)
-        .where(t.version.c.id.in_(version_ids), t.version.c.state == VersionState.STAGED)
+        .where(chosen, t.version.c.state == VersionState.STAGED)
         .where(t.document.c.kb_id == kb_id, t.document.c.deleted_at.is_(None), t.knowledge_base.c.deleted_at.is_(None))
         .where(t.space.c.id == space_id, t.space.c.state == SpaceState.LIVE)
         .where((open_version.c.number < t.version.c.number) | open_version.c.number.is_(None))

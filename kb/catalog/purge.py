@@ -108,7 +108,7 @@ def _expired(older_than: datetime, keep_revisions: int) -> Select[Any]:
         .join(t.document, t.document.c.id == t.version.c.document_id)
         .join(t.knowledge_base, t.knowledge_base.c.id == t.document.c.kb_id)
         .join(t.revision, ended)
-        .where(t.version.c.state.in_((VersionState.SUPERSEDED, VersionState.FAILED)))
+        .where((t.version.c.state == VersionState.SUPERSEDED) | (t.version.c.updated_at < older_than))
         .where(t.revision.c.created_at < older_than)
         # it answered up to the revision before the one that closed it
         .where(t.revision.c.number <= t.knowledge_base.c.head_revision - keep_revisions + 1)

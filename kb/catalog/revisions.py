@@ -29,10 +29,7 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RevisionDraft:
-    """What is to become one revision. `closed` are versions that are visible now and will not be.
-
-    A document of `closed` without a version in `opened` is hidden from then on, until a version of it is opened again.
-    """
+    """What is to become one revision. `closed` are versions that are visible now and will not be."""
 
     kb_id: str
     space_id: int  # the live space from this revision on
@@ -58,9 +55,19 @@ def write_revision(connection: Connection, draft: RevisionDraft) -> int:
     log_chunks(connection, draft.kb_id, number, "+", opened)
     _close_publications(connection, list(draft.closed), number)
     _open_publications(connection, draft.opened, number)
-    _mark_removed(connection, draft, number)
+    _hide_documents(connection, draft, number)
     connection.execute(insert(t.revision).values(**_describe(draft), number=number))
     return number
+
+
+def _hide_documents(connection: Connection, draft: RevisionDraft, number: int) -> None:
+    """A document that closes without opening is hidden from here on; one that opens is hidden no longer."""
+    came = {opening.document_id for opening in draft.opened}
+    went = set(draft.closed.values()) - came
+    for documents, mark in ((came, None), (went, number)):
+        for batch in _in_batches(sorted(documents)):
+            chosen = (t.document.c.id.in_(batch), t.document.c.removed_revision.is_distinct_from(mark))
+            connection.execute(update(t.document).where(*chosen).values(removed_revision=mark))
 
 
 def log_chunks(connection: Connection, kb_id: str, revision: int, op: str, version_ids: Sequence[int]) -> None:
@@ -91,16 +98,6 @@ def _open_publications(connection: Connection, openings: Sequence[Opening], numb
     )
     for batch in _in_batches([opening.version_id for opening in openings]):
         _set_state(connection, batch, VersionState.PUBLISHED)
-
-
-def _mark_removed(connection: Connection, draft: RevisionDraft, number: int) -> None:
-    """A document that nothing answers for any more is hidden; one that came back is not."""
-    came = {opening.document_id for opening in draft.opened}
-    went = set(draft.closed.values()) - came
-    for ids, mark in ((came, None), (went, number)):
-        for batch in _in_batches(sorted(ids)):
-            chosen = update(t.document).where(t.document.c.id.in_(batch))
-            connection.execute(chosen.values(removed_revision=mark))
 
 
 def _set_state(connection: Connection, version_ids: Sequence[int], state: VersionState) -> None:

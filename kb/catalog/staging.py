@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from kb import crash
@@ -42,26 +42,8 @@ class Staging:
 
     def list_staged(self, job_id: str, limit: int, after: int = 0) -> list[StagedVersion]:
         """Versions of a job that wait to be indexed, oldest first; those of deleted documents are left out."""
-        query = (
-            select(t.version, t.document.c.path)
-            .join(t.document, t.document.c.id == t.version.c.document_id)
-            .where(t.version.c.job_id == job_id, t.version.c.state == VersionState.STAGED)
-            .where(t.version.c.id > after, t.document.c.deleted_at.is_(None))
-            .order_by(t.version.c.id)
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return [
-                StagedVersion(
-                    version_id=row["id"],
-                    document_id=row["document_id"],
-                    path=row["path"],
-                    sha256=row["sha256"],
-                    media_type=row["media_type"],
-                    metadata=row["metadata"],
-                )
-                for row in connection.execute(query).mappings()
-            ]
+            return list_staged_versions(connection, t.version.c.job_id == job_id, limit, after)
 
     def stage_chunks(self, job: Job, space_id: int, versions: Sequence[VersionToStage]) -> list[str]:
         """Write chunk rows; the `input_sha`s that have no vector in the space yet, in order of first use.
@@ -119,19 +101,49 @@ class Staging:
             return
         with self._database.write() as connection:
             report_progress(connection, job, progress)
-            for version_id, failure in failures.items():
-                delete_chunks(connection, [version_id])
-                connection.execute(
-                    update(t.version)
-                    .where(t.version.c.id == version_id, t.version.c.state == VersionState.STAGED)
-                    .values(
-                        state=VersionState.FAILED,
-                        error_code=failure.code,
-                        error_detail=failure.detail,
-                        chunk_count=0,
-                        updated_at=datetime.now(UTC),
-                    )
-                )
+            fail_versions(connection, failures)
+
+
+def list_staged_versions(
+    connection: Connection, chosen: ColumnElement[bool], limit: int, after: int
+) -> list[StagedVersion]:
+    """The chosen ones among the staged versions, oldest first; those of deleted documents are left out."""
+    query = (
+        select(t.version, t.document.c.path)
+        .join(t.document, t.document.c.id == t.version.c.document_id)
+        .where(chosen, t.version.c.state == VersionState.STAGED)
+        .where(t.version.c.id > after, t.document.c.deleted_at.is_(None))
+        .order_by(t.version.c.id)
+        .limit(limit)
+    )
+    return [
+        StagedVersion(
+            version_id=row["id"],
+            document_id=row["document_id"],
+            path=row["path"],
+            sha256=row["sha256"],
+            media_type=row["media_type"],
+            metadata=row["metadata"],
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def fail_versions(connection: Connection, failures: Mapping[int, DocumentFailed]) -> None:
+    """Record failures of staged versions inside the caller's transaction; whatever they had staged goes."""
+    for version_id, failure in failures.items():
+        delete_chunks(connection, [version_id])
+        connection.execute(
+            update(t.version)
+            .where(t.version.c.id == version_id, t.version.c.state == VersionState.STAGED)
+            .values(
+                state=VersionState.FAILED,
+                error_code=failure.code,
+                error_detail=failure.detail,
+                chunk_count=0,
+                updated_at=datetime.now(UTC),
+            )
+        )
 
 
 def _drop_deleted(connection: Connection, versions: Sequence[VersionToStage]) -> list[VersionToStage]:

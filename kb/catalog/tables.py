@@ -119,7 +119,6 @@ document = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("deleted_at", UtcTime),
     Column("removed_revision", Key),  # a sync took it away then: hidden, until a sync or a restore brings it back
-    Column("stat", String(64)),  # of the source's file when it was last compared
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row, of the same content
     Column("retry_at", UtcTime),  # content that failed is not tried again before
 )
@@ -176,6 +175,7 @@ version = Table(
     Column("ledger", JSON),
     Column("chunk_count", Integer, nullable=False),
     Column("metadata", JSON, nullable=False),
+    Column("stat", String(64)),  # of the source's file that held these bytes when it was last looked at
     Column("state", String(16), nullable=False),
     Column("error_code", String(64)),
     Column("error_detail", Text),

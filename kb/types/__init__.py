@@ -17,6 +17,7 @@ from kb.types.gate import Candidate, GateReport
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.syncs import KnownFile, SourceFile, SyncChange
 
 __all__ = [
     "Candidate",
@@ -34,6 +35,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "KnowledgeBase",
+    "KnownFile",
     "Lane",
     "Match",
     "Metadata",
@@ -41,9 +43,11 @@ __all__ = [
     "PageVerdict",
     "ParsedDocument",
     "RevisionKind",
+    "SourceFile",
     "SpaceState",
     "StagedVersion",
     "StoredChunk",
+    "SyncChange",
     "TextChunk",
     "Vectors",
     "VersionState",

@@ -16,9 +16,9 @@ def upgrade() -> None:
     op.add_column("space", sa.Column("chunk_tokens", sa.Integer(), nullable=False, server_default="100"))
     op.add_column("space", sa.Column("retired_at", TIME))
     op.add_column("document", sa.Column("removed_revision", KEY))
-    op.add_column("document", sa.Column("stat", sa.String(length=64)))
     op.add_column("document", sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("document", sa.Column("retry_at", TIME))
+    op.add_column("version", sa.Column("stat", sa.String(length=64)))
     op.create_index("ix_document_source_id", "document", ["source_id"])
     op.add_column("job", sa.Column("params", sa.JSON()))
     op.add_column("job", sa.Column("result", sa.JSON()))
@@ -88,7 +88,8 @@ def downgrade() -> None:
     for table, names in (
         ("revision", ("gone_at", "kind")),
         ("job", ("error_code", "result", "params")),
-        ("document", ("retry_at", "failures", "stat", "removed_revision")),
+        ("version", ("stat",)),
+        ("document", ("retry_at", "failures", "removed_revision")),
         ("space", ("retired_at", "chunk_tokens")),
     ):
         with op.batch_alter_table(table) as batch:
