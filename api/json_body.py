@@ -41,10 +41,12 @@ async def iter_body(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def read_json(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency that gives the request's body as `model`."""
+def read_json(model: type[Model], *, required: bool = True) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that gives the request's body as `model`; one that is not `required` may be left out."""
 
     async def read(request: Request) -> Model:
+        if not required and request.headers.get("content-length", "0") == "0" and not _is_chunked(request):
+            return model()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise InvalidInput("unsupported_media_type", "send the body as application/json")
@@ -54,10 +56,14 @@ def read_json(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
     return read
 
 
-def describe_body(model: type[BaseModel]) -> dict[str, Any]:
+def _is_chunked(request: Request) -> bool:
+    return "transfer-encoding" in request.headers
+
+
+def describe_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What a route that reads `model` tells OpenAPI; `api.openapi` adds the schema it points to."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401

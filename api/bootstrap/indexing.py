@@ -11,6 +11,7 @@ from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.restore import RestorePipeline
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
 from kb.types import Job, JobKind, JobState
@@ -32,9 +33,11 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     pipeline = UploadPipeline(store.catalog, indexer)
-    indexing = Indexing(store, pipeline)
+    restore = RestorePipeline(store.catalog, store.texts, indexer, gate=None)
+    indexing = Indexing(store, pipeline, restore)
     handlers = {
         JobKind.UPLOAD: indexing.run_upload,
+        JobKind.RESTORE: indexing.run_restore,
         JobKind.SEAL: indexing.run_seal,
         JobKind.PURGE: indexing.run_purge,
     }
@@ -44,12 +47,18 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
 class Indexing:
     """Handlers of the worker's jobs."""
 
-    def __init__(self, store: Store, pipeline: UploadPipeline) -> None:
+    def __init__(self, store: Store, pipeline: UploadPipeline, restore: RestorePipeline) -> None:
         self._store = store
         self._pipeline = pipeline
+        self._restore = restore
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        outcome = self._pipeline.run(job, is_stopping)
+        return self._seal_behind(job, self._pipeline.run(job, is_stopping))
+
+    def run_restore(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        return self._seal_behind(job, self._restore.run(job, is_stopping))
+
+    def _seal_behind(self, job: Job, outcome: Outcome | None) -> Outcome | None:
         if outcome is not None and job.kb_id is not None:
             self._store.seal_if_due(job.kb_id)
         return outcome

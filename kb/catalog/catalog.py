@@ -6,10 +6,12 @@ from kb.blobs import BlobStore, TextStore
 from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
+from kb.catalog.history import History
 from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.restoring import Restores
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
 from kb.catalog.staging import Staging
@@ -32,6 +34,8 @@ class Catalog:
         self.known_content = KnownContent(database)
         self.syncs = Syncs(database)
         self.purges = Purges(database)
+        self.history = History(database)
+        self.restores = Restores(database)
         self.feed = CatalogFeed(database, texts)
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class Documents:
         if row is None or row["text_sha"] is None:
             which = "no version that answers" if number is None else f"no version {number} with a text"
             raise NotFound("no_version", f"document {document_id} has {which}")
-        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=_read_ledger(row["ledger"]))
+        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=read_ledger(row["ledger"]))
 
     def find_home(self, document_id: str) -> str:
         """The id of the knowledge base a document is of, hidden or not. Raises NotFound (`document_not_found`)."""
@@ -126,7 +126,7 @@ class Documents:
         """The pages of some versions' texts; a version that was purged meanwhile is left out."""
         query = select(t.version.c.id, t.version.c.ledger).where(t.version.c.id.in_(version_ids))
         with self._database.read() as connection:
-            return {row.id: _read_ledger(row.ledger) for row in connection.execute(query)}
+            return {row.id: read_ledger(row.ledger) for row in connection.execute(query)}
 
     def delete(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> Purged:
         """Purge documents of one knowledge base by id or path prefix: when this returns none of them can answer.
@@ -150,7 +150,7 @@ class Documents:
         return purged
 
 
-def _read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
+def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
     return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 

@@ -17,6 +17,7 @@ from kb.types.gate import Candidate, GateReport
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.revisions import Revision, RevisionPaths
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
 
 __all__ = [
@@ -42,7 +43,9 @@ __all__ = [
     "Page",
     "PageVerdict",
     "ParsedDocument",
+    "Revision",
     "RevisionKind",
+    "RevisionPaths",
     "SourceFile",
     "SpaceState",
     "StagedVersion",
