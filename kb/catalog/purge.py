@@ -102,6 +102,10 @@ def _expired(older_than: datetime, keep_revisions: int) -> Select[Any]:
         # what failed has never answered; that of a hidden document goes with the document
         (t.version.c.state == VersionState.FAILED, t.document.c.removed_revision),
     )
+    other = t.version.alias("other")
+    others = select(other.c.id).where(other.c.document_id == t.version.c.document_id, other.c.id != t.version.c.id)
+    # The newest goes last: its number must never be given to another content, since citations name it.
+    is_due = others.where(other.c.number > t.version.c.number).exists() | ~others.exists()
     ended = (t.revision.c.kb_id == t.document.c.kb_id) & (t.revision.c.number == closed)
     return (
         select(t.version)
@@ -109,7 +113,7 @@ def _expired(older_than: datetime, keep_revisions: int) -> Select[Any]:
         .join(t.knowledge_base, t.knowledge_base.c.id == t.document.c.kb_id)
         .join(t.revision, ended)
         .where((t.version.c.state == VersionState.SUPERSEDED) | (t.version.c.updated_at < older_than))
-        .where(t.revision.c.created_at < older_than)
+        .where(t.revision.c.created_at < older_than, is_due)
         # it answered up to the revision before the one that closed it
         .where(t.revision.c.number <= t.knowledge_base.c.head_revision - keep_revisions + 1)
     )

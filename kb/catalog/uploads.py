@@ -53,7 +53,7 @@ class _Known:
     @classmethod
     def of(cls, row: RowMapping) -> _Known:
         hidden = row["removed_revision"] is not None
-        return cls(document_id=row["document_id"], kb_id=row["kb_id"], path=row["path"], hidden=hidden)
+        return cls(document_id=row["doc_id"], kb_id=row["kb_id"], path=row["path"], hidden=hidden)
 
     def find_current(self) -> RowMapping | None:
         """The newest version, unless a later revision took it back: then the one that answers, if any."""
@@ -165,16 +165,18 @@ def _list_known(connection: Connection, upload: Upload) -> dict[str, _Known]:
 def _read_known(connection: Connection, ids: Sequence[str] | Select[tuple[str]]) -> list[_Known]:
     document = t.document.c
     query = (
-        select(document.path, document.kb_id, document.removed_revision, t.version)
-        .join(t.version, t.version.c.document_id == document.id)
+        select(document.id.label("doc_id"), document.path, document.kb_id, document.removed_revision, t.version)
+        .outerjoin(t.version, t.version.c.document_id == document.id)
         .where(document.id.in_(ids), document.deleted_at.is_(None))
         .order_by(t.version.c.number)
     )
     found: dict[str, _Known] = {}
     for row in connection.execute(query).mappings():
-        known = found.setdefault(row["document_id"], _Known.of(row))
-        known.number, known.newest = row["number"], row
-        known.open = row if row["state"] == VersionState.PUBLISHED else known.open
+        known = found.setdefault(row["doc_id"], _Known.of(row))
+        if row["number"] is not None:
+            known.number, known.newest = row["number"], row
+        if row["state"] == VersionState.PUBLISHED:
+            known.open = row
     return list(found.values())
 
 
