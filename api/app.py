@@ -29,6 +29,7 @@ from api.routes import (
     health,
     jobs,
     knowledge_bases,
+    revisions,
     search,
     sources,
 )
@@ -41,6 +42,7 @@ NOUNS = (
     documents,
     contents,
     sources,
+    revisions,
     golden_questions,
     jobs,
     search,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -92,7 +92,15 @@ class Indexer:
 
         What cannot be read stands in `run.failures`. Raises StaleLease, Unavailable.
         """
-        for group in _group_by_size(self._load_batch(run, batch)):
+        yield from self._write(run, self._load_batch(run, batch))
+
+    def index_texts(self, run: IndexRun, texts: Iterable[tuple[int, ParsedDocument]]) -> Iterator[list[int]]:
+        """The same for versions (by id) that were read before. Raises StaleLease, Unavailable, DocumentFailed."""
+        going_on = takewhile(lambda _: not run.is_stopping(), texts)
+        yield from self._write(run, (self._split(run, version_id, parsed) for version_id, parsed in going_on))
+
+    def _write(self, run: IndexRun, documents: Iterator[Loaded]) -> Iterator[list[int]]:
+        for group in _group_by_size(documents):
             versions = [document.staged for document in group]
             inputs = {sha: text for document in group for sha, text in document.inputs.items()}
             missing = self._stage(run, versions)
@@ -116,15 +124,14 @@ class Indexer:
             if upcoming is not None:
                 following = self._submit(run, upcoming)
             try:
-                yield self._load(run, version, reading)
+                yield self._split(run, version.version_id, reading.result())
             except DocumentFailed as failure:
                 run.failures[version.version_id] = failure
 
     def _submit(self, run: IndexRun, version: StagedVersion) -> Future[ParsedDocument]:
         return run.reader.submit(self._parser.parse, self._blobs.path(version.sha256), version.media_type)
 
-    def _load(self, run: IndexRun, version: StagedVersion, reading: Future[ParsedDocument]) -> Loaded:
-        parsed = reading.result()
+    def _split(self, run: IndexRun, version_id: int, parsed: ParsedDocument) -> Loaded:
         settings = SplitterSettings(target_tokens=run.space.chunk_tokens)
         chunks = split_document(parsed, run.encoder, settings)
         if not chunks:
@@ -133,7 +140,7 @@ class Indexer:
         inputs = [write_input(parsed.text, chunk) for chunk in chunks]
         shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
         staged = VersionToStage(
-            version_id=version.version_id,
+            version_id=version_id,
             parsed=parsed,
             text_sha=self._texts.put_text(parsed.text),
             chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],

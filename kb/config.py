@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(60, ge=2, description="how long a worker may be silent before its job is given away")
     seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")
     retention_days: float = Field(7, ge=1 / 24, description="how long replaced versions are kept; at least an hour")
+    retention_revisions: int = Field(0, ge=0, description="last revisions that stay restorable however old they are")
     crash: str | None = Field(None, description="for tests: name:n kills the process at the n-th pass of a crash point")
 
     @field_validator("data_dir")

@@ -44,11 +44,12 @@ class Garbage:
             self._texts.forget(text_sha)
         self._catalog.purges.remove_unnamed(sorted(purged.sha256s), sorted(purged.text_shas), self._files)
 
-    def sweep(self, retention_days: float) -> int:
+    def sweep(self, retention_days: float, retention_revisions: int = 0) -> int:
         """Take out what a crash or the retention left behind; the number of files removed."""
         limit = datetime.now(UTC) - timedelta(days=retention_days)
-        while (purged := self._catalog.purges.purge_expired(limit)).versions:
+        while (purged := self._catalog.purges.purge_expired(limit, retention_revisions)).versions:
             self.collect(purged)
+        self._catalog.purges.forget_answers(limit)
         removed = 0
         for batch in _in_batches(_old_names(self._blobs)):
             removed += self._catalog.purges.remove_unnamed(batch, [], self._files)

@@ -12,12 +12,14 @@ from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.restore import RestorePipeline
 from ingest.sources.intake import FileIntake
 from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
 from ingest.sources.sync import FolderSync
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
+from kb.ports import Gate
 from kb.types import Job, JobKind, JobState
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
@@ -39,10 +41,13 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     pipeline = UploadPipeline(store.catalog, indexer)
-    indexing = Indexing(store, pipeline, build_sync(store, indexer))
+    gate = build_gate(store)
+    restore = RestorePipeline(store.catalog, store.texts, indexer, gate)
+    indexing = Indexing(store, pipeline, restore, build_sync(store, indexer, gate))
     handlers = {
         JobKind.SYNC: indexing.run_sync,
         JobKind.UPLOAD: indexing.run_upload,
+        JobKind.RESTORE: indexing.run_restore,
         JobKind.SEAL: indexing.run_seal,
         JobKind.PURGE: indexing.run_purge,
     }
@@ -56,11 +61,11 @@ def build_gate(store: Store) -> GoldenGate:
     return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
 
 
-def build_sync(store: Store, indexer: Indexer) -> FolderSync:
+def build_sync(store: Store, indexer: Indexer, gate: Gate) -> FolderSync:
     settings = store.settings
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     intake = FileIntake(store.blobs, settings.max_file_bytes)
-    return FolderSync(store.catalog, indexer, intake, roots, build_gate(store))
+    return FolderSync(store.catalog, indexer, intake, roots, gate)
 
 
 def build_scheduler(store: Store) -> Scheduler:
@@ -71,22 +76,25 @@ def build_scheduler(store: Store) -> Scheduler:
 class Indexing:
     """Handlers of the worker's jobs."""
 
-    def __init__(self, store: Store, pipeline: UploadPipeline, sync: FolderSync) -> None:
+    def __init__(self, store: Store, pipeline: UploadPipeline, restore: RestorePipeline, sync: FolderSync) -> None:
         self._store = store
         self._pipeline = pipeline
+        self._restore = restore
         self._sync = sync
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        outcome = self._pipeline.run(job, is_stopping)
+        return self._seal_behind(job, self._pipeline.run(job, is_stopping))
+
+    def run_restore(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        return self._seal_behind(job, self._restore.run(job, is_stopping))
+
+    def _seal_behind(self, job: Job, outcome: Outcome | None) -> Outcome | None:
         if outcome is not None and job.kb_id is not None:
             self._store.seal_if_due(job.kb_id)
         return outcome
 
     def run_sync(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        outcome = self._sync.run(job, is_stopping, datetime.now(UTC))
-        if outcome is not None and job.kb_id is not None:
-            self._store.seal_if_due(job.kb_id)
-        return outcome
+        return self._seal_behind(job, self._sync.run(job, is_stopping, datetime.now(UTC)))
 
     def run_seal(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         del is_stopping  # a generation is written in seconds and thrown away when it is interrupted
@@ -110,6 +118,7 @@ class Indexing:
         return Outcome(state=JobState.SUCCEEDED)
 
     def keep_house(self) -> None:
-        removed = self._store.garbage.sweep(self._store.settings.retention_days)
+        settings = self._store.settings
+        removed = self._store.garbage.sweep(settings.retention_days, settings.retention_revisions)
         if removed:
             log.info("garbage.swept files=%d", removed)

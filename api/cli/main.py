@@ -27,6 +27,7 @@ COMMANDS = {
     "search": ("api.cli.search", "Find the passages nearest to a question."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
     "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
+    "revisions": ("api.cli.revisions", "List, show and restore revisions."),
     "jobs": ("api.cli.jobs", "List, show, cancel and retry jobs."),
 }
 ATTRIBUTES = {"list": "list_knowledge_bases"}  # a command that must not take the name of a built-in

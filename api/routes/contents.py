@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.deps import find_document, get_catalog, get_services
+from api.deps import find_document, find_knowledge_base, get_catalog, get_services
 from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
 from api.responses import FileAnswer, JsonAnswer
 from api.schemas.document import ChunkAnswer, TextAnswer, show_chunk
+from kb.errors import NotFound
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/documents/{document_id}", tags=["documents"])
 
@@ -42,8 +43,12 @@ def get_text(
     request: Request, kb: str, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
 ) -> Response:
     """Get the extracted text that offsets point into, of the version that answers now or of another one."""
-    document = find_document(request, kb, document_id)
-    found = get_catalog(request).documents.find_text(document.id, version)
+    documents = get_catalog(request).documents
+    if version is None:
+        find_document(request, kb, document_id)
+    elif documents.find_home(document_id) != find_knowledge_base(request, kb).id:
+        raise NotFound("document_not_found", f"there is no document {document_id[:64]!r}")
+    found = documents.find_text(document_id, version)
     text = get_services(request).store.texts.read_text(found.text_sha)
     pages = [(page.start, page.end) for page in found.pages]
     return JsonAnswer(TextAnswer(version=found.version, text=text, pages=pages))

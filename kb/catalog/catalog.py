@@ -8,10 +8,12 @@ from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
 from kb.catalog.golden import GoldenQuestions
+from kb.catalog.history import History
 from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.restoring import Restores
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
 from kb.catalog.sources import Sources
@@ -36,6 +38,8 @@ class Catalog:
         self.syncs = Syncs(database)
         self.purges = Purges(database)
         self.sources = Sources(database)
+        self.history = History(database)
+        self.restores = Restores(database)
         self.feed = CatalogFeed(database, texts)
         self.golden = GoldenQuestions(database)
         self.candidates = Candidates(database, self.feed)

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Select, and_, func, or_, select, text, tuple_
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import LIVE
+from kb.catalog.revision_checks import check_knowledge_bases, check_overlaps, check_publications
 from kb.errors import Unavailable
 from kb.findings import FindingLog, OnProgress
-from kb.types import JobKind, SpaceState, VersionState
+from kb.types import SpaceState, VersionState
 
 VERSIONS_A_PAGE = 500
 VECTORS_A_PAGE = 5_000
@@ -31,12 +32,12 @@ def check_catalog(database: Database, found: FindingLog, deep: bool, on_progress
     if not _check_file(database, found):
         return
     on_progress("database", 1, 1)
-    _check_knowledge_bases(database, found)
+    check_knowledge_bases(database, found)
     last = _read_number(database, select(func.max(t.version.c.id)))
     for first in range(0, last, VERSIONS_A_PAGE):
         on_progress("versions", first, last)
         with database.read() as connection:
-            for check in (_check_publications, _check_counts, _check_offsets, _check_jobs, _check_has_vectors):
+            for check in VERSION_CHECKS:
                 check(connection, found, first, first + VERSIONS_A_PAGE)
     total = _read_number(database, select(func.count()).select_from(t.vector))
     for number, page in enumerate(_iter_vectors(database, deep)):
@@ -68,110 +69,7 @@ def _check_file(database: Database, found: FindingLog) -> bool:
     return not faults
 
 
-# -- knowledge bases: revisions and the change log ----------------------------------------------------------------
-
-
-def _check_knowledge_bases(database: Database, found: FindingLog) -> None:
-    with database.read() as connection:
-        rows = connection.execute(select(t.knowledge_base.c.id, t.knowledge_base.c.deleted_at)).all()
-    for row in rows:
-        with database.read() as connection:
-            if row.deleted_at is not None:
-                _check_purge(connection, found, row.id)
-            else:
-                _check_revisions(connection, found, row.id)
-                _check_change_log(connection, found, row.id)
-
-
-def _check_purge(connection: Connection, found: FindingLog, kb_id: str) -> None:
-    purging = select(t.job.c.id).where(t.job.c.kb_id == kb_id, t.job.c.kind == JobKind.PURGE, t.job.c.state.in_(LIVE))
-    kept = select(t.knowledge_base.c.id).where(t.knowledge_base.c.id == kb_id, ~purging.exists())
-    if connection.execute(kept).first() is not None:
-        found.add("purge_missing", f"deleted knowledge base {kb_id} waits for a purge job that is not there")
-
-
-def _check_revisions(connection: Connection, found: FindingLog, kb_id: str) -> None:
-    kb, revision = t.knowledge_base, t.revision
-    spaces = select(func.count()).where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
-    query = (
-        select(
-            kb.c.head_revision,
-            func.count(revision.c.number).label("count"),
-            func.coalesce(func.min(revision.c.number), 1).label("first"),
-            func.coalesce(func.max(revision.c.number), 0).label("last"),
-            spaces.scalar_subquery().label("spaces"),
-        )
-        .select_from(kb.outerjoin(revision, revision.c.kb_id == kb.c.id))
-        .where(kb.c.id == kb_id, kb.c.deleted_at.is_(None))
-        .group_by(kb.c.id)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:  # deleted meanwhile
-        return
-    if (row.first, row.last, row.count) != (1, row.head_revision, row.head_revision):
-        has = f"{row.count} revisions from {row.first} to {row.last}"
-        found.add("revision_gap", f"knowledge base {kb_id} is at revision {row.head_revision} and has {has}")
-    if row.spaces != 1:
-        found.add("live_space_wrong", f"knowledge base {kb_id} has {row.spaces} live spaces instead of one")
-
-
-def _check_change_log(connection: Connection, found: FindingLog, kb_id: str) -> None:
-    """What an index replays must end at what a search may see: the net of the log is the set of visible chunks."""
-    head = select(t.knowledge_base.c.head_revision).where(t.knowledge_base.c.id == kb_id).scalar_subquery()
-    ahead = select(func.count()).where(t.change_log.c.kb_id == kb_id, t.change_log.c.revision > head)
-    count = connection.execute(ahead).scalar_one()
-    if count:
-        found.add("change_log_ahead", f"knowledge base {kb_id}: {count} changes of revisions above its head")
-    for space_id in connection.execute(
-        select(t.space.c.id).where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
-    ).scalars():
-        _check_net(connection, found, space_id)
-
-
-def _check_net(connection: Connection, found: FindingLog, space_id: int) -> None:
-    shown = (
-        select(t.publication.c.id)
-        .join(t.chunk, t.chunk.c.version_id == t.publication.c.version_id)
-        .where(t.publication.c.until_revision.is_(None), t.chunk.c.space_id == space_id)
-    )
-    total = connection.execute(select(func.count()).select_from(shown.subquery())).scalar_one()
-    net = func.sum(case((t.change_log.c.op == "+", 1), else_=-1))
-    summed = (
-        select(t.change_log.c.chunk_id, net.label("net"))
-        .where(t.change_log.c.space_id == space_id)
-        .group_by(t.change_log.c.chunk_id)
-        .subquery()
-    )
-    visible = case((shown.where(t.chunk.c.id == summed.c.chunk_id).correlate(summed).exists(), 1), else_=0)
-    agreeing = 0
-    for row in connection.execute(select(summed, visible.label("visible")).where((summed.c.net != 0) | (visible == 1))):
-        if row.net == row.visible:
-            agreeing += 1
-        else:
-            is_visible = "visible" if row.visible else "not visible"
-            found.add("change_log_wrong", f"chunk {row.chunk_id} is {is_visible} and the log sums to {row.net:+d}")
-    unlogged = total - agreeing
-    if unlogged > 0:
-        found.add("change_log_wrong", f"space {space_id}: the log lacks {unlogged} of {total} visible chunks")
-
-
 # -- versions, a page of ids (first, last] at a time ----------------------------------------------------------------
-
-
-def _check_publications(connection: Connection, found: FindingLog, first: int, last: int) -> None:
-    is_open = and_(t.publication.c.version_id == t.version.c.id, t.publication.c.until_revision.is_(None))
-    query = (
-        select(t.version.c.id, t.version.c.state, t.document.c.deleted_at, func.count(t.publication.c.id).label("open"))
-        .select_from(t.version.join(t.document, t.document.c.id == t.version.c.document_id))
-        .outerjoin(t.publication, is_open)
-        .where(t.version.c.id > first, t.version.c.id <= last)
-        .group_by(t.version.c.id, t.version.c.state, t.document.c.deleted_at)
-    )
-    for row in connection.execute(query):
-        if row.open and row.deleted_at is not None:
-            found.add("publication_of_deleted", f"version {row.id} is open, its document is deleted")
-        if row.open != int(row.state == VersionState.PUBLISHED):
-            found.add("publication_wrong", f"version {row.id} is {row.state} and has {row.open} open publications")
 
 
 def _check_counts(connection: Connection, found: FindingLog, first: int, last: int) -> None:
@@ -244,6 +142,16 @@ def _check_has_vectors(connection: Connection, found: FindingLog, first: int, la
     )
     for row in connection.execute(query):
         found.add("chunk_without_vector", f"chunk {row.id} of published version {row.version_id} has no vector")
+
+
+VERSION_CHECKS = (
+    check_publications,
+    check_overlaps,
+    _check_counts,
+    _check_offsets,
+    _check_jobs,
+    _check_has_vectors,
+)
 
 
 # -- vectors --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Documents: what a user sees of them, and their deletion, which is a purge."""
+"""Documents: what a user sees of them, and their deletion, which is a purge.
+
+A document that a sync or a restore took away is hidden (`removed_revision`): it is in no list and under no id until a
+sync, an upload or a restore brings it back; its versions are kept like any that were replaced.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, case, delete, func, or_, select, update
 
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.purge import Purged, delete_versions
+from kb.catalog.revisions import RevisionDraft, write_revision
 from kb.errors import NotFound
 from kb.types import (
     Document,
@@ -22,6 +27,7 @@ from kb.types import (
     Page,
     PageVerdict,
     RevisionKind,
+    SpaceState,
     StoredChunk,
     VersionState,
 )
@@ -90,7 +96,8 @@ class Documents:
             return [(row["text_sha"], to_stored_chunk(row)) for row in connection.execute(query).mappings()]
 
     def find_text(self, document_id: str, number: int | None = None) -> LiveText:
-        """The live version's text, or that of `number`. Raises NotFound (`document_not_found`, `no_version`)."""
+        """The live version's text, or that of `number`, which opens as long as it is kept: also of a hidden document,
+        since citations name it. Raises NotFound (`document_not_found`, `no_version`)."""
         query = select(t.version).where(t.version.c.document_id == document_id)
         if number is None:
             live = (t.publication.c.version_id == t.version.c.id) & t.publication.c.until_revision.is_(None)
@@ -98,23 +105,34 @@ class Documents:
         else:
             query = query.where(t.version.c.number == number)
         with self._database.read() as connection:
-            _fetch(connection, document_id)
+            if number is None:
+                _fetch(connection, document_id)
             row = connection.execute(query).mappings().one_or_none()
         if row is None or row["text_sha"] is None:
             which = "no version that answers" if number is None else f"no version {number} with a text"
             raise NotFound("no_version", f"document {document_id} has {which}")
-        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=_read_ledger(row["ledger"]))
+        return LiveText(version=row["number"], text_sha=row["text_sha"], pages=read_ledger(row["ledger"]))
+
+    def find_home(self, document_id: str) -> str:
+        """The id of the knowledge base a document is of, hidden or not. Raises NotFound (`document_not_found`)."""
+        query = select(t.document.c.kb_id).where(t.document.c.id == document_id, t.document.c.deleted_at.is_(None))
+        with self._database.read() as connection:
+            kb_id: str | None = connection.execute(query).scalar_one_or_none()
+        if kb_id is None:
+            raise _not_found(document_id)
+        return kb_id
 
     def list_pages(self, version_ids: Sequence[int]) -> dict[int, list[Page]]:
         """The pages of some versions' texts; a version that was purged meanwhile is left out."""
         query = select(t.version.c.id, t.version.c.ledger).where(t.version.c.id.in_(version_ids))
         with self._database.read() as connection:
-            return {row.id: _read_ledger(row.ledger) for row in connection.execute(query)}
+            return {row.id: read_ledger(row.ledger) for row in connection.execute(query)}
 
     def delete(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> Purged:
         """Purge documents of one knowledge base by id or path prefix: when this returns none of them can answer.
 
-        Their chunks, vectors and versions are gone from SQL; the caller removes files that nobody else names.
+        Hidden ones as well, so that no restore brings them back. Their chunks, vectors and versions are gone from SQL;
+        the caller removes files that nobody else names.
         """
         chosen = []
         if ids:
@@ -132,7 +150,7 @@ class Documents:
         return purged
 
 
-def _read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
+def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
     return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 
@@ -141,7 +159,7 @@ def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[s
     if not document_ids:
         return Purged()
     now = datetime.now(UTC)
-    _log_removal(connection, kb_id, document_ids, now)
+    _log_removal(connection, kb_id, document_ids)
     sha256s: set[str] = set()
     text_shas: set[str] = set()
     for first in range(0, len(document_ids), 500):
@@ -155,39 +173,18 @@ def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[s
     return Purged(documents=len(document_ids), sha256s=frozenset(sha256s), text_shas=frozenset(text_shas))
 
 
-def _log_removal(connection: Connection, kb_id: str, document_ids: Sequence[str], now: datetime) -> None:
+def _log_removal(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
     """One revision that says which chunks went, so that every index drops them."""
-    head = t.knowledge_base.c
-    number: int = connection.execute(
-        update(t.knowledge_base)
-        .where(head.id == kb_id)
-        .values(head_revision=head.head_revision + 1)
-        .returning(head.head_revision)
-    ).scalar_one()
-    space_id = connection.execute(
-        select(t.space.c.id).where(t.space.c.kb_id == kb_id, t.space.c.state == "live")
-    ).scalar_one()
-    removed = 0
+    live = select(t.space.c.id).where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
+    open_now: dict[int, str] = {}
     for first in range(0, len(document_ids), 500):
-        open_rows = (
-            t.publication.c.document_id.in_(document_ids[first : first + 500]),
-            t.publication.c.until_revision.is_(None),
-        )
-        removed += connection.execute(select(func.count()).select_from(t.publication).where(*open_rows)).scalar_one()
-        went = (
-            select(
-                t.knowledge_base.c.id, t.knowledge_base.c.head_revision, t.chunk.c.space_id, literal("-"), t.chunk.c.id
-            )
-            .select_from(t.publication)
-            .join(t.chunk, t.chunk.c.version_id == t.publication.c.version_id)
-            .join(t.knowledge_base, t.knowledge_base.c.id == kb_id)
-            .where(*open_rows)
-        )
-        columns = ["kb_id", "revision", "space_id", "op", "chunk_id"]
-        connection.execute(insert(t.change_log).from_select(columns, went))
-    row = {"kb_id": kb_id, "number": number, "space_id": space_id, "created_at": now}
-    counts = {"added": 0, "changed": 0, "removed": removed}
-    connection.execute(insert(t.revision).values(**row, **counts, kind=RevisionKind.DELETE))
+        batch = document_ids[first : first + 500]
+        query = select(t.publication.c.version_id, t.publication.c.document_id)
+        query = query.where(t.publication.c.document_id.in_(batch), t.publication.c.until_revision.is_(None))
+        open_now.update((row.version_id, row.document_id) for row in connection.execute(query))
+    space_id = connection.execute(live).scalar_one()
+    draft = RevisionDraft(kb_id=kb_id, space_id=space_id, kind=RevisionKind.DELETE, closed=open_now)
+    write_revision(connection, draft)
 
 
 def under(prefix: str) -> Any:  # noqa: ANN401
@@ -196,10 +193,14 @@ def under(prefix: str) -> Any:  # noqa: ANN401
 
 
 def _described() -> Select[Any]:
+    """Documents that are not hidden, each with its newest version, or, when a restore took that back, the open one."""
     # Asked per document, so that one document or one page of a list costs an index look-up each, not the whole table.
     other = t.version.alias("other")
-    newest = select(func.max(other.c.number)).where(other.c.document_id == t.document.c.id).scalar_subquery()
+    own = select(other.c.number).where(other.c.document_id == t.document.c.id).order_by(other.c.number.desc()).limit(1)
+    newest = own.scalar_subquery()
+    taken_back = own.with_only_columns(other.c.state).scalar_subquery() == VersionState.SUPERSEDED
     live = t.version.alias("live")
+    number = case((taken_back, func.coalesce(live.c.number, newest)), else_=newest)
     is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
     return (
         select(
@@ -214,11 +215,11 @@ def _described() -> Select[Any]:
             live.c.chunk_count.label("live_chunks"),
         )
         .select_from(t.document)
-        .join(t.version, and_(t.version.c.document_id == t.document.c.id, t.version.c.number == newest))
-        .outerjoin(t.job, t.job.c.id == t.version.c.job_id)
         .outerjoin(t.publication, is_open)
         .outerjoin(live, live.c.id == t.publication.c.version_id)
-        .where(t.document.c.deleted_at.is_(None))
+        .join(t.version, and_(t.version.c.document_id == t.document.c.id, t.version.c.number == number))
+        .outerjoin(t.job, t.job.c.id == t.version.c.job_id)
+        .where(t.document.c.deleted_at.is_(None), t.document.c.removed_revision.is_(None))
     )
 
 
@@ -234,8 +235,12 @@ def _has_status(status: DocumentStatus) -> Any:  # noqa: ANN401
 def _fetch(connection: Connection, document_id: str) -> Document:
     row = connection.execute(_described().where(t.document.c.id == document_id)).mappings().one_or_none()
     if row is None:
-        raise NotFound("document_not_found", f"there is no document {document_id[:64]!r}")
+        raise _not_found(document_id)
     return _to_document(row)
+
+
+def _not_found(document_id: str) -> NotFound:
+    return NotFound("document_not_found", f"there is no document {document_id[:64]!r}")
 
 
 def _status_of(row: RowMapping) -> DocumentStatus:

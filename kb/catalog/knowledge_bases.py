@@ -169,7 +169,8 @@ _KEY = (
 
 def _described() -> Select[Any]:
     kb, space = t.knowledge_base, t.space
-    mine = (t.document.c.kb_id == kb.c.id, t.document.c.deleted_at.is_(None))
+    document = t.document.c
+    mine = (document.kb_id == kb.c.id, document.deleted_at.is_(None), document.removed_revision.is_(None))
     is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
     documents = select(func.count()).select_from(t.document).where(*mine).correlate(kb).scalar_subquery()
     chunks = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, delete, func, select, update
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
@@ -45,19 +45,24 @@ class Purges:
             rows = connection.execute(query.where(t.document.c.kb_id == kb_id).limit(SLICE)).mappings().all()
             return _take_out(connection, rows)
 
-    def purge_expired(self, older_than: datetime) -> Purged:
-        """Take out up to SLICE versions that were superseded before `older_than`."""
-        closed = (t.revision.c.kb_id == t.document.c.kb_id) & (t.revision.c.number == t.publication.c.until_revision)
-        query = (
-            select(t.version)
-            .join(t.document, t.document.c.id == t.version.c.document_id)
-            .join(t.publication, t.publication.c.version_id == t.version.c.id)
-            .join(t.revision, closed)
-            .where(t.version.c.state == VersionState.SUPERSEDED, t.revision.c.created_at < older_than)
-            .limit(SLICE)
-        )
+    def purge_expired(self, older_than: datetime, keep_revisions: int = 0) -> Purged:
+        """Take out up to SLICE versions that stopped answering before `older_than` and answered at none of the last
+        `keep_revisions` revisions, and the rows of hidden documents that have no version left.
+
+        What answered then cannot be restored any more, and the revisions say so.
+        """
         with self._database.write() as connection:
-            return _take_out(connection, connection.execute(query).mappings().all())
+            query = _expired(older_than, keep_revisions).limit(SLICE)
+            rows = connection.execute(query).mappings().all()
+            _mark_gone(connection, [row["id"] for row in rows])
+            purged = _take_out(connection, rows)
+            _drop_empty_documents(connection, {row["document_id"] for row in rows})
+            return purged
+
+    def forget_answers(self, older_than: datetime) -> None:
+        """Take out idempotency keys: nobody repeats a request after so long."""
+        with self._database.write() as connection:
+            connection.execute(delete(t.idempotency_key).where(t.idempotency_key.c.created_at < older_than))
 
     def purge_knowledge_base(self, kb_id: str) -> None:
         """Take out what is left of a deleted knowledge base after its versions."""
@@ -87,6 +92,53 @@ class Purges:
                 files.remove_text(sha)
                 removed += 1
         return removed
+
+
+def _expired(older_than: datetime, keep_revisions: int) -> Select[Any]:
+    """Versions of no more use. A version may have been closed, restored and closed again: the last time counts."""
+    last = select(func.max(t.publication.c.until_revision)).where(t.publication.c.version_id == t.version.c.id)
+    closed = case(
+        (t.version.c.state == VersionState.SUPERSEDED, last.scalar_subquery()),
+        # what failed has never answered; that of a hidden document goes with the document
+        (t.version.c.state == VersionState.FAILED, t.document.c.removed_revision),
+    )
+    other = t.version.alias("other")
+    others = select(other.c.id).where(other.c.document_id == t.version.c.document_id, other.c.id != t.version.c.id)
+    # The newest goes last: its number must never be given to another content, since citations name it.
+    is_due = others.where(other.c.number > t.version.c.number).exists() | ~others.exists()
+    ended = (t.revision.c.kb_id == t.document.c.kb_id) & (t.revision.c.number == closed)
+    return (
+        select(t.version)
+        .join(t.document, t.document.c.id == t.version.c.document_id)
+        .join(t.knowledge_base, t.knowledge_base.c.id == t.document.c.kb_id)
+        .join(t.revision, ended)
+        .where((t.version.c.state == VersionState.SUPERSEDED) | (t.version.c.updated_at < older_than))
+        .where(t.revision.c.created_at < older_than, is_due)
+        # it answered up to the revision before the one that closed it
+        .where(t.revision.c.number <= t.knowledge_base.c.head_revision - keep_revisions + 1)
+    )
+
+
+def _mark_gone(connection: Connection, version_ids: Sequence[int]) -> None:
+    """Say of every revision at which one of the versions answered that it cannot be restored."""
+    publication = t.publication.c
+    answered = (
+        select(t.document.c.kb_id, publication.since_revision, publication.until_revision)
+        .join(t.document, t.document.c.id == publication.document_id)
+        .where(publication.version_id.in_(version_ids))
+        .distinct()
+    )
+    revision = t.revision.c
+    for kb_id, since, until in connection.execute(answered).all():
+        then = (revision.kb_id == kb_id, revision.number >= since, revision.number < until, revision.gone_at.is_(None))
+        connection.execute(update(t.revision).where(*then).values(gone_at=datetime.now(UTC)))
+
+
+def _drop_empty_documents(connection: Connection, document_ids: Iterable[str]) -> None:
+    has_version = select(t.version.c.id).where(t.version.c.document_id == t.document.c.id).exists()
+    hidden = (t.document.c.deleted_at.is_(None), t.document.c.removed_revision.is_not(None))
+    for document_id in document_ids:
+        connection.execute(delete(t.document).where(t.document.c.id == document_id, *hidden, ~has_version))
 
 
 def _take_out(connection: Connection, rows: Sequence[RowMapping]) -> Purged:

@@ -211,6 +211,7 @@ revision = Table(
     Column("changed", Integer, nullable=False),
     Column("removed", Integer, nullable=False),
     Column("gate", JSON),
+    Column("gone_at", UtcTime),  # when retention took a version that was visible then: it cannot be restored since
 )
 
 chunk = Table(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, Select, insert, select, update
 
 from kb import crash
 from kb.catalog import tables as t
@@ -40,6 +40,30 @@ class Upload:
     request_sha: str = ""  # of everything the request said; the same key with another request is a mistake
 
 
+@dataclass(kw_only=True, slots=True)
+class _Known:
+    """What is there of a path: the number of its newest version, that version, and the one that answers."""
+
+    document_id: str
+    kb_id: str
+    path: str
+    hidden: bool
+    number: int = 0
+    newest: RowMapping | None = None
+    open: RowMapping | None = None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> _Known:
+        hidden = row["removed_revision"] is not None
+        return cls(document_id=row["doc_id"], kb_id=row["kb_id"], path=row["path"], hidden=hidden)
+
+    def find_current(self) -> RowMapping | None:
+        """The newest version, unless a later revision took it back: then the one that answers, if any."""
+        if self.newest is not None and self.newest["state"] in (VersionState.STAGED, VersionState.FAILED):
+            return self.newest
+        return self.open
+
+
 class Uploads:
     def __init__(self, database: Database, blob_exists: Callable[[str], bool]) -> None:
         self._database = database
@@ -49,21 +73,21 @@ class Uploads:
         """One transaction: documents, staged versions and their job; durable when this returns.
 
         Answers `{job_id, documents: [{id, path, sha256, status}], rejected}`, the stored answer when the idempotency
-        key was seen with the same request. A path whose newest version has the same bytes and metadata, and has not
-        failed, is `unchanged`. A path that belongs to a source is rejected (`path_of_source`). Raises NotFound
-        (knowledge base deleted meanwhile), Conflict (`idempotency_mismatch`), NothingAccepted, Unavailable
-        (`content_gone`).
+        key was seen with the same request. A path is `unchanged` when the version that answers, or a newer one that
+        waits to, has the same bytes and metadata. A path that belongs to a source is rejected (`path_of_source`).
+        Raises NotFound (knowledge base deleted meanwhile), Conflict (`idempotency_mismatch`), NothingAccepted,
+        Unavailable (`content_gone`).
         """
         with self._database.write() as connection:
             if (seen := _find_answer(connection, upload)) is not None:
                 return seen
             check_alive(connection, upload.kb_id)
             upload = _leave_out(upload, list_source_names(connection, upload.kb_id))
-            newest = _list_newest(connection, upload)
-            total = sum(not _is_unchanged(newest.get(file.path), file, upload) for file in upload.files)
+            known = _list_known(connection, upload)
+            total = sum(not _is_unchanged(known.get(file.path), file, upload) for file in upload.files)
             new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=upload.kb_id, total=total)
             job_id = enqueue_job(connection, new_job)
-            documents = [_record_file(connection, upload, file, newest.get(file.path), job_id) for file in upload.files]
+            documents = [_record_file(connection, upload, file, known.get(file.path), job_id) for file in upload.files]
             self._check_blobs(upload)
             answer = {"job_id": job_id, "documents": documents, "rejected": list(upload.rejected)}
             _keep_answer(connection, upload, answer)
@@ -85,27 +109,22 @@ class Uploads:
             return _find_answer(connection, upload)
 
     def retry(self, document_id: str) -> str:
-        """Stage the newest bytes of a document once more; the job's id.
+        """Stage the newest bytes of a document once more, or those a restore brought back; the job's id.
 
         Raises NotFound (`document_not_found`), Conflict (`busy`) while an attempt is under way.
         """
         with self._database.write() as connection:
-            newest = (
-                select(t.document.c.kb_id, t.version)
-                .join(t.version, t.version.c.document_id == t.document.c.id)
-                .where(t.document.c.id == document_id, t.document.c.deleted_at.is_(None))
-                .order_by(t.version.c.number.desc())
-                .limit(1)
-            )
-            row = connection.execute(newest).mappings().one_or_none()
-            if row is None:
+            shown = (t.document.c.id == document_id, t.document.c.removed_revision.is_(None))
+            known = next(iter(_read_known(connection, select(t.document.c.id).where(*shown))), None)
+            current = known.find_current() if known is not None else None
+            if known is None or current is None:
                 raise NotFound("document_not_found", f"there is no document {document_id[:64]!r}")
-            if row["state"] == VersionState.STAGED:
+            if current["state"] == VersionState.STAGED:
                 raise Conflict("busy", f"document {document_id} is being indexed already")
-            new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=row["kb_id"], total=1)
+            new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=known.kb_id, total=1)
             job_id = enqueue_job(connection, new_job)
-            again = {name: row[name] for name in ("sha256", "size", "media_type", "metadata")}
-            _stage_version(connection, document_id, row["number"] + 1, job_id, again)
+            again = {name: current[name] for name in ("sha256", "size", "media_type", "metadata")}
+            _stage_version(connection, document_id, known.number + 1, job_id, again)
             return job_id
 
 
@@ -142,44 +161,58 @@ def _leave_out(upload: Upload, sources: set[str]) -> Upload:
     return replace(upload, files=[file for file in upload.files if file.path not in taken], rejected=rejected)
 
 
-def _list_newest(connection: Connection, upload: Upload) -> dict[str, RowMapping]:
+def _list_known(connection: Connection, upload: Upload) -> dict[str, _Known]:
+    """By path; hidden documents too: the path is theirs until retention takes them."""
     paths = [file.path for file in upload.files]
-    found: dict[str, RowMapping] = {}
+    found: dict[str, _Known] = {}
     for first in range(0, len(paths), 500):
-        named = select(t.document.c.id).where(
-            t.document.c.kb_id == upload.kb_id, t.document.c.path.in_(paths[first : first + 500])
-        )
-        ids = connection.execute(named.where(t.document.c.deleted_at.is_(None))).scalars().all()
-        newest = (
-            select(t.document.c.path, t.version)
-            .join(t.version, t.version.c.document_id == t.document.c.id)
-            .where(t.document.c.id.in_(ids))
-            .order_by(t.version.c.number)
-        )
-        for row in connection.execute(newest).mappings():
-            found[row["path"]] = row
+        named = (t.document.c.kb_id == upload.kb_id, t.document.c.path.in_(paths[first : first + 500]))
+        ids = connection.execute(select(t.document.c.id).where(*named, t.document.c.deleted_at.is_(None))).scalars()
+        found.update((known.path, known) for known in _read_known(connection, ids.all()))
     return found
 
 
-def _is_unchanged(newest: RowMapping | None, file: UploadedFile, upload: Upload) -> bool:
+def _read_known(connection: Connection, ids: Sequence[str] | Select[tuple[str]]) -> list[_Known]:
+    document = t.document.c
+    query = (
+        select(document.id.label("doc_id"), document.path, document.kb_id, document.removed_revision, t.version)
+        .outerjoin(t.version, t.version.c.document_id == document.id)
+        .where(document.id.in_(ids), document.deleted_at.is_(None))
+        .order_by(t.version.c.number)
+    )
+    found: dict[str, _Known] = {}
+    for row in connection.execute(query).mappings():
+        known = found.setdefault(row["doc_id"], _Known.of(row))
+        if row["number"] is not None:
+            known.number, known.newest = row["number"], row
+        if row["state"] == VersionState.PUBLISHED:
+            known.open = row
+    return list(found.values())
+
+
+def _is_unchanged(known: _Known | None, file: UploadedFile, upload: Upload) -> bool:
+    current = known.find_current() if known is not None else None
     return (
-        newest is not None
-        and newest["sha256"] == file.sha256
-        and newest["state"] != VersionState.FAILED
-        and newest["metadata"] == dict(upload.metadata)
+        current is not None
+        and current["sha256"] == file.sha256
+        and current["state"] != VersionState.FAILED
+        and current["metadata"] == dict(upload.metadata)
     )
 
 
 def _record_file(
-    connection: Connection, upload: Upload, file: UploadedFile, newest: RowMapping | None, job_id: str
+    connection: Connection, upload: Upload, file: UploadedFile, known: _Known | None, job_id: str
 ) -> dict[str, str]:
-    if newest is None:
+    if known is None:
         document_id, number = uuid.uuid4().hex, 1
         row = {"id": document_id, "kb_id": upload.kb_id, "path": file.path, "created_at": datetime.now(UTC)}
         connection.execute(insert(t.document).values(**row))
     else:
-        document_id, number = newest["document_id"], newest["number"] + 1
-    unchanged = _is_unchanged(newest, file, upload)
+        document_id, number = known.document_id, known.number + 1
+        if known.hidden:  # whoever sends it again wants to see what becomes of it, also when it fails
+            shown = update(t.document).where(t.document.c.id == document_id).values(removed_revision=None)
+            connection.execute(shown)
+    unchanged = _is_unchanged(known, file, upload)
     if not unchanged:
         content = {"sha256": file.sha256, "size": file.size, "media_type": file.media_type}
         _stage_version(connection, document_id, number, job_id, {**content, "metadata": dict(upload.metadata)})

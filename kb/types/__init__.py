@@ -18,6 +18,7 @@ from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.revisions import Revision, RevisionPaths
 from kb.types.sources import Source, SourceKind
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
 
@@ -46,7 +47,9 @@ __all__ = [
     "Page",
     "PageVerdict",
     "ParsedDocument",
+    "Revision",
     "RevisionKind",
+    "RevisionPaths",
     "SafetyLimits",
     "Source",
     "SourceFile",

@@ -21,11 +21,13 @@ from sqlalchemy import text as sql
 from ingest.encoders.builtin import BuiltinEncoder
 from ingest.indexing import Indexer
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.restore import RestorePipeline
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import NewKnowledgeBase
 from kb.catalog.leases import Progress
 from kb.catalog.publishing import Publication
+from kb.catalog.revisions import RevisionDraft, write_revision
 from kb.catalog.staging import VersionToStage
 from kb.catalog.uploads import Upload, UploadedFile
 from kb.checks import check_store
@@ -33,7 +35,20 @@ from kb.config import Settings
 from kb.data_folder import DataFolder
 from kb.errors import DocumentFailed, Unavailable
 from kb.garbage import Garbage
-from kb.types import ChunkToStage, Document, Job, KnowledgeBase, Page, PageVerdict, ParsedDocument, TextChunk, Vectors
+from kb.ports import Gate
+from kb.types import (
+    ChunkToStage,
+    Document,
+    Job,
+    JobKind,
+    KnowledgeBase,
+    Page,
+    PageVerdict,
+    ParsedDocument,
+    RevisionKind,
+    TextChunk,
+    Vectors,
+)
 
 LEASE = 60.0
 
@@ -92,10 +107,15 @@ class Store:
     encoder: CountingEncoder
     parser: TextParser
     kb: KnowledgeBase
+    gate: Gate | None = None
 
     @property
     def pipeline(self) -> UploadPipeline:
         return UploadPipeline(self.catalog, self.indexer)
+
+    @property
+    def restoring(self) -> RestorePipeline:
+        return RestorePipeline(self.catalog, self.texts, self.indexer, self.gate)
 
     @property
     def indexer(self) -> Indexer:
@@ -131,12 +151,33 @@ class Store:
     def run_job(self, is_stopping: Callable[[], bool] = lambda: False) -> Outcome | None:
         """Claim the next job and run it as a worker would."""
         job = self.claim()
-        outcome = self.pipeline.run(job, is_stopping)
+        handler = self.restoring if job.kind is JobKind.RESTORE else self.pipeline
+        outcome = handler.run(job, is_stopping)
         if outcome is None:
             self.catalog.jobs.release(job)
+        elif outcome.code is not None:
+            self.catalog.jobs.fail(job, outcome.code, outcome.message, outcome.result)
         else:
-            self.catalog.jobs.finish(job, outcome.state, outcome.message)
+            self.catalog.jobs.finish(job, outcome.state, outcome.message, outcome.result)
         return outcome
+
+    def restore(self, number: int) -> Outcome:
+        """Restore a revision as a worker would."""
+        self.catalog.restores.start(self.kb.id, number)
+        outcome = self.run_job()
+        assert outcome is not None
+        return outcome
+
+    def hide(self, *paths: str) -> int:
+        """Take documents away as a sync does whose folder no longer has them; the new head."""
+        documents = [self.find(path).id for path in paths]
+        with self.catalog.database.write() as connection:
+            rows = connection.execute(
+                sql("SELECT version_id, document_id FROM publication WHERE until_revision IS NULL")
+            )
+            closed = {row.version_id: row.document_id for row in rows if row.document_id in documents}
+            draft = RevisionDraft(kb_id=self.kb.id, space_id=self.space_id, kind=RevisionKind.SYNC, closed=closed)
+            return write_revision(connection, draft)
 
     def index(self, files: Mapping[str, str], **options: Any) -> dict[str, str]:
         """Upload and index; document ids by path."""
@@ -179,7 +220,7 @@ class Store:
         feed = self.catalog.feed
         head = feed.get_head(self.kb.id)
         found: dict[str, list[str]] = {}
-        ids = [row["id"] for row in self.query("SELECT id FROM chunk ORDER BY id")]
+        ids = [row["id"] for row in self.query("SELECT id FROM chunk WHERE space_id = :space", space=head.space_id)]
         visible = feed.list_visible(self.kb.id, head.revision if revision is None else revision, ids)
         for chunk in sorted(visible.values(), key=lambda c: (c.version_id, c.ordinal)):
             text = self.texts.read_text(chunk.text_sha)

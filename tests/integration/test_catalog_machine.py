@@ -1,9 +1,11 @@
 """Random walks over the catalog against a model in a dict: after every step the invariants hold and a search sees
 what the model says. Workers die at any place, come back late, and are told to stop; users upload, replace, delete,
-cancel and retry meanwhile.
+cancel and retry meanwhile; syncs hide documents, and earlier revisions are restored.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +17,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from kb.catalog.documents import DocumentFilter
 from kb.catalog.jobs import MAX_ATTEMPTS
-from kb.errors import StaleLease
+from kb.errors import Gone, StaleLease
 from kb.types import Job, JobState
 
 PATHS = st.sampled_from(["a.txt", "b.txt", "x/c.txt"])
@@ -26,7 +29,7 @@ TEXTS = st.one_of(
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelVersion:
     text: str
     state: str = "staged"
@@ -37,6 +40,21 @@ class ModelDocument:
     versions: list[ModelVersion] = field(default_factory=list)
     live: int | None = None
     deleted: bool = False
+    hidden: bool = False
+
+    def find_shown(self) -> int | None:
+        """The version that the document is described by: the newest, or what answers when a restore took that back."""
+        newest = len(self.versions) - 1
+        return self.live if self.versions[newest].state == "superseded" else newest
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.versions[self.live].state = "superseded"
+        self.live = None
+
+    def open(self, number: int) -> None:
+        self.close()
+        self.live, self.versions[number].state, self.hidden = number, "published", False
 
 
 @dataclass(eq=False)
@@ -64,6 +82,8 @@ class CatalogMachine(RuleBasedStateMachine):
         self.lost: list[tuple[Job, ModelJob]] = []
         self.replayed: set[int] = set()
         self.replayed_to = 0
+        self.past: dict[int, dict[ModelDocument, int]] = {}  # what answered at a revision
+        self.gone: set[int] = set()  # revisions of which retention took something
 
     def teardown(self) -> None:
         self.store.close()
@@ -77,9 +97,11 @@ class CatalogMachine(RuleBasedStateMachine):
         job = ModelJob(answer["job_id"], [])
         for found in answer["documents"]:
             document = self.documents.setdefault(found["path"], ModelDocument())
-            newest = document.versions[-1] if document.versions else None
+            shown = document.find_shown() if document.versions else None
+            current = document.versions[shown] if shown is not None else None
             text = files[found["path"]]
-            if newest is not None and newest.text == text and newest.state != "failed":
+            document.hidden = False
+            if current is not None and current.text == text and current.state != "failed":
                 assert found["status"] == "unchanged"
                 continue
             assert found["status"] == "pending"
@@ -90,19 +112,26 @@ class CatalogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.documents)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
+        """Hidden documents too, which are found by their path alone."""
         path = data.draw(st.sampled_from(sorted(self.documents)))
-        purged = self.store.catalog.documents.delete(self.store.kb.id, ids=[self.store.find(path).id])
+        purged = self.store.catalog.documents.delete(self.store.kb.id, path_prefix=path)
+        assert purged.documents == 1
         self.store.garbage.collect(purged)
         self.documents.pop(path).deleted = True
 
-    @precondition(lambda self: any(d.versions[-1].state != "staged" for d in self.documents.values()))
+    def list_shown(self) -> dict[str, tuple[ModelDocument, ModelVersion]]:
+        """The documents that are not hidden, each with the version it is described by."""
+        shown = {path: (d, d.find_shown()) for path, d in self.documents.items() if not d.hidden}
+        return {path: (d, d.versions[number]) for path, (d, number) in shown.items() if number is not None}
+
+    @precondition(lambda self: any(version.state != "staged" for _, version in self.list_shown().values()))
     @rule(data=st.data())
     def retry_document(self, data: st.DataObject) -> None:
-        ended = [path for path, d in self.documents.items() if d.versions[-1].state != "staged"]
+        ended = {path: pair for path, pair in self.list_shown().items() if pair[1].state != "staged"}
         path = data.draw(st.sampled_from(sorted(ended)))
-        document = self.documents[path]
+        document, version = ended[path]
         job_id = self.store.catalog.uploads.retry(self.store.find(path).id)
-        document.versions.append(ModelVersion(document.versions[-1].text))
+        document.versions.append(ModelVersion(version.text))
         self.jobs.append(ModelJob(job_id, [(document, len(document.versions) - 1)]))
 
     @precondition(lambda self: any(job.state == "queued" for job in self.jobs))
@@ -135,6 +164,47 @@ class CatalogMachine(RuleBasedStateMachine):
         self.store.kb = self.store.add_kb("first")
         self.forget_all()
 
+    # -- syncs and restores -----------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(d.live is not None for d in self.documents.values()))
+    @rule(data=st.data())
+    def hide(self, data: st.DataObject) -> None:
+        live = sorted(path for path, d in self.documents.items() if d.live is not None)
+        paths = data.draw(st.lists(st.sampled_from(live), min_size=1, unique=True))
+        self.store.hide(*paths)
+        for path in paths:
+            self.documents[path].close()
+            self.documents[path].hidden = True
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.past)))
+        if number in self.gone:
+            with pytest.raises(Gone):
+                self.store.catalog.restores.start(self.store.kb.id, number)
+            return
+        with self.other_jobs_waiting():
+            outcome = self.store.restore(number)
+        assert outcome.state is JobState.SUCCEEDED
+        target = {d: n for d, n in self.past[number].items() if not d.deleted}
+        for document in self.documents.values():
+            if document in target:
+                if document.live != target[document]:
+                    document.open(target[document])
+            elif document.live is not None:
+                document.close()
+                document.hidden = True
+
+    @contextmanager
+    def other_jobs_waiting(self) -> Iterator[None]:
+        """Uploads are under way beside a restore, and yet the restore is what is claimed next."""
+        leases = self.store.query("SELECT id, lease_until FROM job WHERE state IN ('queued', 'running')")
+        self.store.execute("UPDATE job SET lease_until = 9e12 WHERE state IN ('queued', 'running')")
+        yield
+        for row in leases:
+            self.store.execute("UPDATE job SET lease_until = :lease_until WHERE id = :id", **row)
+
     # -- workers ----------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: any(job.state == "queued" for job in self.jobs))
@@ -151,9 +221,7 @@ class CatalogMachine(RuleBasedStateMachine):
             if version.text.startswith("BAD") or overtaken:
                 version.state = "failed"
                 continue
-            if document.live is not None:
-                document.versions[document.live].state = "superseded"
-            document.live, version.state = number, "published"
+            document.open(number)
         job.state = "ended"
 
     @precondition(lambda self: any(job.state == "queued" for job in self.jobs))
@@ -188,6 +256,16 @@ class CatalogMachine(RuleBasedStateMachine):
         while (purged := self.store.catalog.purges.purge_expired(datetime.now(UTC) + timedelta(hours=1))).versions:
             self.store.garbage.collect(purged)
         self.store.garbage.sweep(retention_days=7)
+        for path, document in list(self.documents.items()):
+            kept = [n for n, version in enumerate(document.versions) if version.state != "purged"]
+            over = {"superseded", "failed"} if document.hidden else {"superseded"}
+            ended = [n for n in kept if document.versions[n].state in over]
+            for number in ended:
+                if ended == kept or number != kept[-1]:  # else its number would be given again
+                    document.versions[number].state = "purged"
+                    self.gone |= {n for n, past in self.past.items() if past.get(document) == number}
+            if ended == kept:
+                del self.documents[path]
 
     def claim_in_model(self) -> ModelJob | None:
         """The job that the next claim takes, after giving up those that get nowhere. All are of one lane."""
@@ -219,13 +297,30 @@ class CatalogMachine(RuleBasedStateMachine):
     @invariant()
     def documents_say_how_they_are(self) -> None:
         shown = {"staged": "pending", "published": "ready", "superseded": "ready", "failed": "failed"}
-        for path, document in self.documents.items():
-            found = self.store.find(path)
+        only = DocumentFilter(kb_id=self.store.kb.id)
+        found = {one.path: one for one in self.store.catalog.documents.list_documents(only, 10)}
+        assert found.keys() == self.list_shown().keys()
+        assert self.store.catalog.knowledge_bases.get(self.store.kb.id).documents == len(found)
+        for path, (document, version) in self.list_shown().items():
             live = None if document.live is None else document.live + 1
-            newest = document.versions[-1]
-            assert (found.version, found.live_version) == (len(document.versions), live)
-            if newest.state != "staged":
-                assert found.status == shown[newest.state]
+            assert (found[path].version, found[path].live_version) == (document.versions.index(version) + 1, live)
+            if version.state != "staged":
+                assert found[path].status == shown[version.state]
+
+    @invariant()
+    def revisions_are_remembered(self) -> None:
+        """What is kept of every revision is what answered then; those that lack something say so."""
+        live = {d: d.live for d in self.documents.values() if d.live is not None}
+        head = self.store.catalog.feed.get_head(self.store.kb.id).revision
+        assert self.past.setdefault(head, live) == live or head == 0
+        listed = {r.number: r.restorable for r in self.store.catalog.history.list_revisions(self.store.kb.id, 1000)}
+        self.past.pop(0, None)
+        for number, past in self.past.items():
+            assert listed[number] == (number not in self.gone)
+            if number not in self.gone:
+                paths = {d: path for path, d in self.documents.items()}
+                texts = {paths[d]: d.versions[n].text for d, n in past.items() if not d.deleted}
+                assert self.store.list_visible_texts(number) == texts
 
     @invariant()
     def an_index_that_replays_the_log_has_what_is_visible(self) -> None:

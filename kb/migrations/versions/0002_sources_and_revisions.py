@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.add_column("job", sa.Column("result", sa.JSON()))
     op.add_column("job", sa.Column("error_code", sa.String(length=64)))
     op.add_column("revision", sa.Column("kind", sa.String(length=16), nullable=False, server_default="upload"))
+    op.add_column("revision", sa.Column("gone_at", TIME))
     _create_source()
     _create_golden_question()
     _describe_old_rows()
@@ -85,7 +86,7 @@ def downgrade() -> None:
     op.drop_table("source")
     op.drop_index("ix_document_source_id", "document")
     for table, names in (
-        ("revision", ("kind",)),
+        ("revision", ("gone_at", "kind")),
         ("job", ("error_code", "result", "params")),
         ("version", ("stat",)),
         ("document", ("retry_at", "failures", "removed_revision")),
