@@ -44,7 +44,8 @@ def sync(session: Session, name: str | None, *, every: bool, **options: Unpack[S
         plans = [(one, session.client.post(sync_path(kb, one), {"dry_run": True})) for one in names]
         write_plans(session.output, plans)
         return
-    body = {"force": options["force"], "include_deleted": options["include_deleted"]}
+    wishes = {"force": options["force"], "include_deleted": options["include_deleted"]}
+    body = {name: True for name, wished in wishes.items() if wished}
     started = {one: str(session.client.post(sync_path(kb, one), body)["job_id"]) for one in names}
     if options["no_wait"]:
         write_started(session.output, started)

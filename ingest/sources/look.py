@@ -48,10 +48,20 @@ class Look:
         gone = sum(change.sha256 is not None for change in self.plan.removed)
         return gone, sum(file.live_sha256 is not None for file in self.known.values())
 
+    def list_changes(self) -> dict[str, list[Change]]:
+        """By what happens to the document. One that failed so far and never answered is added, not changed."""
+        fresh = [one for one in self.plan.changed if self.known[one.path].live_sha256 is None]
+        return {
+            "added": sorted([*self.plan.added, *fresh], key=lambda one: one.path),
+            "changed": [one for one in self.plan.changed if self.known[one.path].live_sha256 is not None],
+            "removed": list(self.plan.removed),
+            "touched": list(self.plan.touched),
+        }
+
     def count(self) -> dict[str, int]:
-        names = ("added", "changed", "moved", "removed", "touched")
-        counts = {name: len(getattr(self.plan, name)) for name in names}
-        return {**counts, "unchanged": self.plan.unchanged, "kept_out": self.kept_out}
+        counts = {name: len(changes) for name, changes in self.list_changes().items()}
+        moved, unchanged = len(self.plan.moved), self.plan.unchanged
+        return {**counts, "moved": moved, "unchanged": unchanged, "kept_out": self.kept_out}
 
 
 def list_source(source: Source, roots: Roots) -> Listing:
@@ -90,9 +100,7 @@ class Planner:
         faults = [{"path": one.path, "code": one.code, "detail": one.detail} for one in plan.refused]
         detail = "these bytes failed and will be tried again later"
         faults += [{"path": one.path, "code": "retry_later", "detail": detail} for one in plan.failing]
-        paths: dict[str, Any] = {
-            name: _name(look, getattr(plan, name)) for name in ("added", "changed", "removed", "touched")
-        }
+        paths: dict[str, Any] = {name: _name(look, changes) for name, changes in look.list_changes().items()}
         paths["moved"] = [
             {"from": look.name_document(move.removed.path), "to": look.name_document(move.added.path)}
             for move in plan.moved[:MOST_TOLD]

@@ -50,10 +50,10 @@ class Night:
 
     def tell(self, gate: GateReport | None) -> dict[str, Any]:
         """The job's result."""
-        counts = self.look.count()
+        counts, changes = self.look.count(), self.look.list_changes()
         out = {fault.path for fault in self.faults}
         for name in ("added", "changed"):
-            counts[name] -= sum(change.path in out for change in getattr(self.look.plan, name))
+            counts[name] -= sum(change.path in out for change in changes[name])
         skips = [asdict(fault) for fault in self.list_faults() if fault.is_skip]
         failures = [asdict(fault) for fault in self.list_faults() if not fault.is_skip]
         return {
@@ -132,12 +132,12 @@ class FolderSync:
         files.drop_staged(night.job, [p for p, stat in staged.items() if p not in wanted or wanted[p].stat != stat])
         left = [file for path, file in wanted.items() if staged.get(path) != file.stat]
         for first in range(0, len(left), BATCH):
-            if night.is_stopping():
-                return False
             taken = self._intake.take(look.listing.root, left[first : first + BATCH], look.name_document)
             refused = files.stage_files(night.job, look.source.id, taken.files, len(wanted))
             night.faults.extend(taken.faults)
             night.faults.extend(_refuse_path(look, path, code) for path, code in refused.items())
+            if night.is_stopping():  # behind the batch: a job that is given away again and again must get on
+                return False
         return True
 
     def _index(self, night: Night, run: IndexRun) -> bool:
