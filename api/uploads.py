@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import IO, Any
@@ -96,7 +96,8 @@ class UploadIntake:
     def close(self) -> None:
         """Remove what is left under temporary names."""
         with self._lock:
-            self._open.close()
+            with suppress(OSError):  # on a full disk closing the archive fails as writing did
+                self._open.close()
             self._files.close()
 
     def _take(self, event: PartEvent) -> None:

@@ -22,6 +22,7 @@ from api.schemas.document import (
     UploadAnswer,
     show_document,
 )
+from api.schemas.text import PathPrefix
 from api.uploads import UploadIntake, UploadLimits
 from kb.catalog.documents import DocumentFilter
 from kb.config import Settings
@@ -91,7 +92,7 @@ def list_documents(
     request: Request,
     kb: str,
     status: DocumentStatus | None = None,
-    path_prefix: Annotated[str, Query(max_length=1024)] = "",
+    path_prefix: Annotated[PathPrefix, Query(max_length=1024)] = "",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:

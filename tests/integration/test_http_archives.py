@@ -8,6 +8,7 @@ import tarfile
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from fakes.archives import (
@@ -23,6 +24,11 @@ from fakes.archives import (
     write_zip,
 )
 from fakes.local_server import KB, LocalServer
+
+from api.archives import ArchiveLimits
+from api.uploads import UploadIntake, UploadLimits
+from kb.blobs import BlobStore
+from kb.errors import Unavailable
 
 TEXT = "望远镜的口径是八米。The telescope is eight metres wide.\n".encode()
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 50
@@ -300,6 +306,33 @@ def test_a_request_that_is_cancelled_within_its_archive_leaves_nothing(server):
 
     server.run(run())
     check_nothing_is_left(server)
+
+
+class FullStore(BlobStore):
+    """Its disk takes nothing more."""
+
+    def open_scratch(self):
+        return Path("/dev/full").open("w+b")
+
+
+def take_all(intake, parts):
+    for name, data in parts.items():
+        head = f'--xyz\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
+        intake.feed(head.encode() + data + b"\r\n")
+    intake.feed(b"--xyz--\r\n")
+    intake.keep_files("kb", None)
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000], ids=["when it is read", "when it is written"])
+def test_an_archive_on_a_full_disk(tmp_path, size):
+    limits = UploadLimits(file_bytes=100, files=9, archive=ArchiveLimits(entries=9, bytes=100))
+    with ThreadPoolExecutor(1) as pool:
+        intake = UploadIntake(FullStore(tmp_path), limits, "multipart/form-data; boundary=xyz", pool)
+        with pytest.raises(Unavailable) as refused:
+            take_all(intake, {"files": TEXT, "archive": b"x" * size})
+        assert refused.value.code == "disk_full"
+        intake.close()
+    assert list(tmp_path.glob("*/*")) == []
 
 
 class HeldPool(ThreadPoolExecutor):

@@ -30,6 +30,7 @@ def test_limits_of_the_contract() -> None:
     settings = read_settings()
     assert (settings.max_file_bytes, settings.max_request_bytes) == (100_000_000, 1_000_000_000)
     assert (settings.max_pages, settings.max_characters, settings.max_question_characters) == (5_000, 20_000_000, 8_000)
+    assert (settings.max_archive_entries, settings.max_archive_bytes) == (10_000, 2_000_000_000)
     assert settings.retention_days == 7
 
 

@@ -274,6 +274,11 @@ def test_zeros_after_the_end_are_not_unpacked_for_ever():
     assert refuse(data, ArchiveLimits(entries=10, bytes=10_000_000)) == "archive_broken"
 
 
+def test_a_name_of_megabytes_is_not_taken_into_memory():
+    data = write_blocks(write_header("x", 2_000_000, tarfile.GNUTYPE_LONGNAME), b"n" * 2_000_000, write_header("a", 0))
+    assert refuse(data, ArchiveLimits(entries=10, bytes=10_000_000)) == "archive_broken"
+
+
 def test_an_endless_name_in_a_gzip_header_takes_no_time():
     assert refuse(b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 5_000_000) == "archive_broken"
 
