@@ -18,6 +18,7 @@ FOLDERS = 100
 ROUNDS = 21
 MOST_RATIO = 2.0
 IGNORED = "# drafts\n*.tmp\n*.bak\n~$*\n草稿/\n/build\nnode_modules/\n**/cache/**\n!keep.tmp\n"
+# With IGNORED four globs to include, three to exclude and a list of eight lines; every file is wanted in the end.
 RULES = FolderRules(include=["*.md", "*.pdf", "*.txt", "资料/**"], exclude=["*-旧版.*", "archive/", "**/drafts/**"])
 
 
@@ -25,9 +26,9 @@ def measure_listing() -> list[Figure]:
     with TemporaryDirectory() as name:
         root = Path(name)
         write_files(root)
-        figures = [*compare_walks(root, FolderRules(), "nothing is left out")]
+        figures = compare_walks(root, FolderRules(), "no rules")
         (root / ".kbignore").write_text(IGNORED, encoding="utf-8")
-        return [*figures, *compare_walks(root, RULES, "a .kbignore of 8 lines, 4 include and 3 exclude globs")]
+        return [*figures, *compare_walks(root, RULES, "rules")]
 
 
 def write_files(root: Path) -> None:
@@ -50,7 +51,7 @@ def compare_walks(root: Path, rules: FolderRules, what: str) -> list[Figure]:
                note=describe_spread(bare, "ms")),
         Figure(name=f"listing the same folder, {what}", value=find_median(ours), unit="ms",
                note=describe_spread(ours, "ms")),
-        Figure(name="listing ÷ bare walk", value=find_median(ratios), unit="×", at_most=MOST_RATIO,
+        Figure(name=f"listing ÷ bare walk, {what}", value=find_median(ratios), unit="×", at_most=MOST_RATIO,
                note=describe_spread(ratios, "×")),
     ]  # fmt: skip
 

@@ -183,7 +183,9 @@ class _Walk:
 
     def _choose(self, path: str, found: Found, lists: Sequence[IgnoreRules], *, are_folders: bool) -> Found:
         """Those that the source wants and no ignore list leaves out."""
-        names = [name for name, _ in found]
+        if not found:
+            return found
+        names = {name for name, _ in found}
         choose = self._rules.choose_folders if are_folders else self._rules.choose_files
         wanted = choose(path, names) - find_ignored(path, names, lists, are_folders=are_folders)
         return found if len(wanted) == len(found) else [pair for pair in found if pair[0] in wanted]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ingest.sources.globs import Globs, check_glob
 from kb.errors import InvalidInput
 
-MOST_GLOBS = 1_000
+MOST_GLOBS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,6 +77,12 @@ def test_hidden_files_and_folders_are_left_out(root: Path) -> None:
     assert list(list_folder(root, ALL).files) == ["x/e"]
 
 
+def test_the_order_is_that_of_the_names_not_of_the_disk(root: Path) -> None:
+    names = [f"{number}.md" for number in range(100, 160)]
+    write_files(root, *names)
+    assert list(list_folder(root, ALL).files) == names
+
+
 def test_an_empty_folder_is_a_listing_too(root: Path) -> None:
     assert dict(list_folder(root, ALL).files) == {}
 
@@ -372,11 +378,12 @@ def test_a_folder_swapped_for_a_link_is_not_entered(root: Path) -> None:
     assert (list(listing.files), list_codes(listing)) == ([], {"x": "file_unreadable"})
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_what_may_not_be_read_is_refused(root: Path) -> None:
     write_files(root, "x/a", "b")
     (root / "x").chmod(0)
     (root / "b").chmod(0)
+    if os.access(root / "b", os.R_OK):
+        pytest.skip("root reads everything")
     try:
         listing = list_folder(root, ALL)
         assert list_codes(listing) == {"x": "file_unreadable"}

@@ -55,7 +55,7 @@ def test_a_glob_that_is_none_is_named(field: str) -> None:
     assert caught.value.detail == f"{field}: the glob 'a//b' holds an empty name; write / between folders only"
 
 
-def test_a_thousand_globs_are_enough() -> None:
-    assert FolderRules(include=[f"{number}.md" for number in range(1_000)]).wants("x/999.md")
+def test_a_hundred_globs_are_enough() -> None:
+    assert FolderRules(include=[f"{number}.md" for number in range(100)]).wants("x/99.md")
     with pytest.raises(InvalidInput):
-        FolderRules(include=["*.md"] * 1_001)
+        FolderRules(include=["*.md"] * 101)
