@@ -5,6 +5,9 @@ import json
 import pytest
 from fakes.local_server import KB, LocalServer
 
+from api.bootstrap.indexing import build_gate
+from kb.types import Candidate
+
 GOLDEN = f"{KB}/read/golden-questions"
 TEXT = "# 望远镜\n\n望远镜的口径是八米。它建于一九九八年。\n\n# Domes\n\nThe dome opens at night. It weighs 200 tons.\n"
 LINES = "application/x-ndjson"
@@ -209,6 +212,20 @@ def test_how_the_questions_fare_now(server):
     assert (answer["questions"], answer["hit_rate"], answer["mrr"], answer["degraded"]) == (2, 0.5, 0.5, [])
     missing = f"{KB}/nothing/golden-questions/run"
     assert get_code(server.request("POST", missing)) == (404, "knowledge_base_not_found")
+
+
+def test_the_workers_gate_stands_over_the_same_store(server):
+    gate, catalog = build_gate(server.store), server.store.catalog
+    kb_id = catalog.knowledge_bases.find("read").id
+    space_id = catalog.feed.get_head(kb_id).space_id
+    assert gate.judge(Candidate(kb_id=kb_id, space_id=space_id)) is None
+    add(server, "望远镜的口径是多少", paths=["天文/口径.md"])
+    assert gate.judge(Candidate(kb_id=kb_id, space_id=space_id)).passed
+    with catalog.database.read() as connection:
+        versions = list(connection.exec_driver_sql("SELECT version_id FROM publication").scalars())
+    report = gate.judge(Candidate(kb_id=kb_id, space_id=space_id, closed=versions))
+    assert (report.passed, report.hit_rate_before, report.hit_rate_after) == (False, 1, 0)
+    assert report.lost == ["望远镜的口径是多少"]
 
 
 def test_the_limits_of_a_knowledge_base(server):
