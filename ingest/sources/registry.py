@@ -10,6 +10,7 @@ from typing import Any
 
 from ingest.sources.cron import check_schedule, check_timezone, find_next
 from ingest.sources.roots import check_root, make_absolute
+from ingest.sources.rules import FolderRules
 from ingest.sources.schedule import Clock
 from kb.catalog.sources import NewSource, Sources
 from kb.types import Source
@@ -34,7 +35,8 @@ class SourceRegistry:
         self._clock = clock
 
     def create(self, new: NewSource) -> Source:
-        """Raises InvalidInput (`bad_schedule`, `bad_timezone`, `bad_uri`, `root_…`), Conflict, NotFound."""
+        """Raises InvalidInput (`bad_glob`, `bad_schedule`, `bad_timezone`, `bad_uri`, `root_…`), Conflict, NotFound."""
+        FolderRules(include=new.include, exclude=new.exclude)
         checked = replace(new, **self._check({"uri": new.uri, "schedule": new.schedule, "timezone": new.timezone}))
         return self._sources.create(replace(checked, next_run=self._plan(checked.schedule, checked.timezone)))
 
@@ -43,6 +45,7 @@ class SourceRegistry:
 
         Raises InvalidInput as `create` does, NotFound.
         """
+        FolderRules(include=changes.get("include", ()), exclude=changes.get("exclude", ()))
         return self._sources.update(source.id, self._check(changes), self._plan)
 
     def _check(self, given: Mapping[str, Any]) -> dict[str, Any]:
