@@ -33,6 +33,11 @@ def _make_file(number: int) -> SmallFile:
     return SmallFile(path=f"logs/night-{number:04}.md", word=word, data=text.encode())
 
 
+def with_prefix(name: str, files: Iterable[SmallFile]) -> list[SmallFile]:
+    """The files as the documents of a source called `name`."""
+    return [SmallFile(path=f"{name}/{file.path}", word=file.word, data=file.data) for file in files]
+
+
 def cut_requests(files: Sequence[SmallFile], requests: int) -> list[list[SmallFile]]:
     size = -(-len(files) // requests)
     return [list(files[first : first + size]) for first in range(0, len(files), size)]

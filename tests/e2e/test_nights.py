@@ -1,0 +1,160 @@
+"""Nights of a folder through a real server: searches beside every run never fail, and night 7 can be had back."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import pytest
+from fakes.http_client import Client
+from fakes.server import Server, list_findings
+from fakes.small_files import SmallFile, make_files
+
+SEARCHERS = 2
+PAUSE_S = 0.02
+NIGHT = re.compile(r"night-(\d+)-of-the-charter")
+NAME = "docs"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "shared" / "docs"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write(folder: Path, files: Sequence[SmallFile]) -> None:
+    for file in files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.data)
+
+
+def write_charter(folder: Path, night: int) -> None:
+    """Some chunks long, and rewritten every day: a mixture of two would show."""
+    article = "望远镜章程 telescope charter, article {}: the dome stays open while the sky is clear. {}。"
+    text = "\n\n".join(
+        (article.format(part, f"night-{night}-of-the-charter") + " 值班员记录云量与风向。" * 6) for part in range(6)
+    )
+    (folder / "charter.md").write_text(text, encoding="utf-8")
+
+
+def add_source(client: Client, folder: Path) -> None:
+    made = client.http.post(f"{client.path}/sources", json={"name": NAME, "kind": "folder", "uri": str(folder)})
+    assert made.status_code == 201, made.text
+
+
+def sync(client: Client) -> dict[str, Any]:
+    answer = client.http.post(f"{client.path}/sources/{NAME}/sync", json={})
+    assert answer.status_code == 202, answer.text
+    return client.wait_for_job(answer.json()["job_id"])
+
+
+def read_answers(client: Client) -> dict[str, str]:
+    """Every document that answers, with its whole text."""
+    texts = {}
+    for document in client.list_documents():
+        if document["live_version"] is not None:
+            texts[document["path"]] = client.read_text(document["id"], document["live_version"])["text"]
+    return texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One search for the charter: when it was sent and answered, and of which nights it spoke."""
+
+    sent: float
+    answered: float
+    nights: frozenset[int]
+
+
+@contextmanager
+def searching(server: Server) -> Iterator[list[Look]]:
+    looks: list[Look] = []
+    stop = Event()
+
+    def search_on() -> None:
+        client = server.open_client()
+        while not stop.wait(PAUSE_S):
+            sent = monotonic()
+            passages = client.search("telescope charter 望远镜章程", top_k=6)
+            nights = frozenset(int(night) for one in passages for night in NIGHT.findall(one["text"]))
+            looks.append(Look(sent=sent, answered=monotonic(), nights=nights))
+
+    with ThreadPoolExecutor(SEARCHERS) as threads:
+        running = [threads.submit(search_on) for _ in range(SEARCHERS)]
+        try:
+            yield looks
+        finally:
+            stop.set()
+    for thread in running:
+        thread.result()
+
+
+def edit_by_day(folder: Path, night: int) -> None:
+    """Something of everything: new files, a moved folder, a removed file, files that come back."""
+    write_charter(folder, night)
+    steps: dict[int, Callable[[], object]] = {
+        2: lambda: write(folder, make_files(10, start=100)),
+        3: lambda: (folder / "logs").rename(folder / "old-logs"),
+        4: lambda: next((folder / "记录").iterdir()).unlink(),
+        5: lambda: write(folder, make_files(4)),
+        6: lambda: (folder / ".kbignore").write_text("old-logs/\n"),
+        8: lambda: (folder / ".kbignore").unlink(),
+        9: lambda: shutil.rmtree(folder / "old-logs"),
+    }
+    steps.get(night, lambda: None)()
+
+
+def test_ten_nights_with_searches_beside_them_and_night_seven_had_back(tmp_path: Path, folder: Path) -> None:
+    write(folder, make_files(20))
+    write_charter(folder, 0)
+    answers: dict[int, dict[str, str]] = {}
+    revisions: dict[int, int] = {}
+    with Server(tmp_path / "store", allowed_roots=folder.parent, seal_changes=60) as server:
+        client = server.open_client()
+        client.create()
+        add_source(client, folder)
+        assert sync(client)["state"] == "succeeded"
+        began, ready = [monotonic()], [monotonic()]
+        with searching(server) as looks:
+            for night in range(1, 11):
+                edit_by_day(folder, night)
+                began.append(monotonic())
+                job = sync(client)
+                ready.append(monotonic())
+                assert job["state"] == "succeeded", job
+                answers[night], revisions[night] = read_answers(client), job["result"]["revision"]
+            restored = client.http.post(f"{client.path}/revisions/{revisions[7]}/restore", json={})
+            assert restored.status_code == 202, restored.text
+            assert client.wait_for_job(restored.json()["job_id"])["state"] == "succeeded"
+        assert read_answers(client) == answers[7]
+        assert read_nights(client) == {7}
+        check_looks(looks, began, ready)
+        assert sync(client)["state"] == "succeeded"
+        assert read_answers(client) == answers[10]
+        assert server.list_complaints() == []
+        assert list_findings(server.data_dir) == []
+
+
+def read_nights(client: Client) -> set[int]:
+    return {int(n) for one in client.search("telescope charter", top_k=6) for n in NIGHT.findall(one["text"])}
+
+
+def check_looks(looks: Sequence[Look], began: Sequence[float], ready: Sequence[float]) -> None:
+    """Each search found one night whole: at least the newest that was ready, at most the newest that had begun; after
+    the last night the restore may have brought back night 7."""
+    assert len(looks) > 10
+    for look in looks:
+        (night,) = look.nights
+        newest_ready = sum(moment <= look.sent for moment in ready) - 1
+        newest_begun = sum(moment <= look.answered for moment in began) - 1
+        assert newest_ready <= night <= newest_begun or (night == 7 and newest_ready == 10)
