@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
+from api.schemas.reindex import ReindexBody
 from api.schemas.search import SearchBody
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
@@ -22,6 +23,7 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     DocumentDeletion,
     SearchBody,
     AskBody,
+    ReindexBody,
 )
 PROBLEM = {
     "type": "object",

@@ -21,6 +21,7 @@ from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import KnowledgeBaseSettings
 from kb.catalog.leases import Progress
+from kb.catalog.spaces import ChunkToEmbed
 from kb.catalog.staging import VersionToStage
 from kb.errors import DocumentFailed, Unavailable
 from kb.ports import Encoder, EncoderSource
@@ -44,11 +45,12 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a job ended."""
+    """How a job ended; `code` says why it failed."""
 
     state: JobState
     message: str = ""
     result: Mapping[str, Any] | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,17 +80,26 @@ class UploadPipeline:
         """
         if job.kb_id is None:
             raise ValueError(f"job {job.id} belongs to no knowledge base")
-        space = self._catalog.knowledge_bases.get_settings(job.kb_id)
-        encoder = self._encoders.get_encoder(space.embedding_model)
-        run = _Run(job=job, space=space, encoder=encoder, tally=Tally.of(job), is_stopping=is_stopping)
+        tally = Tally.of(job)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse") as reader:
-            for _ in range(PASSES):
-                for batch in self._iter_batches(job):
-                    self._index_batch(run, self._load_batch(run, reader, batch))
-                    if is_stopping():
-                        return None
-        self._give_up_rest(run)
-        return run.tally.sum_up()
+            for batch in self._iter_passes(job, job.kb_id):
+                space = self._catalog.knowledge_bases.get_settings(job.kb_id)  # a re-index may have swapped it
+                encoder = self._encoders.get_encoder(space.embedding_model)
+                run = _Run(job=job, space=space, encoder=encoder, tally=tally, is_stopping=is_stopping)
+                self._index_batch(run, self._load_batch(run, reader, batch))
+                if is_stopping():
+                    return None
+        self._give_up_rest(job, tally)
+        return tally.sum_up()
+
+    def _iter_passes(self, job: Job, kb_id: str) -> Iterator[list[StagedVersion]]:
+        """The batches of each pass. One during which the live space was swapped does not count: what was staged into
+        the old one could not be published."""
+        passes = 0
+        while passes < PASSES:
+            before = self._catalog.knowledge_bases.get_settings(kb_id)
+            yield from self._iter_batches(job)
+            passes += self._catalog.knowledge_bases.get_settings(kb_id) == before
 
     def _iter_batches(self, job: Job) -> Iterator[list[StagedVersion]]:
         last, size = 0, FIRST_BATCH
@@ -119,20 +130,15 @@ class UploadPipeline:
 
     def _load(self, run: _Run, version: StagedVersion, reading: Future[ParsedDocument]) -> Loaded:
         parsed = reading.result()
-        settings = SplitterSettings(target_tokens=run.space.chunk_tokens)
-        chunks = split_document(parsed, run.encoder, settings)
-        if not chunks:
-            raise DocumentFailed("no_text", "the document holds no text to index")
+        cut = cut_text(parsed, run.encoder, SplitterSettings(target_tokens=run.space.chunk_tokens))
         crash.reach("parse.done")
-        inputs = [write_input(parsed.text, chunk) for chunk in chunks]
-        shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
         staged = VersionToStage(
             version_id=version.version_id,
             parsed=parsed,
             text_sha=self._texts.put_text(parsed.text),
-            chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],
+            chunks=cut.chunks,
         )
-        return Loaded(staged=staged, inputs=dict(zip(shas, inputs, strict=True)))
+        return Loaded(staged=staged, inputs=cut.inputs)
 
     def _index_batch(self, run: _Run, documents: Iterator[Loaded]) -> None:
         for group in _group_by_size(documents):
@@ -143,7 +149,7 @@ class UploadPipeline:
                 vectors = run.encoder.embed_texts([inputs[sha] for sha in missing])
                 self._catalog.staging.stage_vectors(run.job, run.space.space_id, missing, vectors)
             self._publish(run, [version.version_id for version in versions])
-        self._record_failures(run)
+        self._record_failures(run.job, run.tally)
 
     def _stage(self, run: _Run, versions: Sequence[VersionToStage]) -> list[str]:
         try:
@@ -162,24 +168,45 @@ class UploadPipeline:
         if publication.skipped:
             log.info("publish.skipped job=%s versions=%s", run.job.id, publication.skipped)
 
-    def _record_failures(self, run: _Run) -> None:
-        failures, run.tally.failures = run.tally.failures, {}
+    def _record_failures(self, job: Job, tally: Tally) -> None:
+        failures, tally.failures = tally.failures, {}
         if not failures:
             return
-        run.tally.done += len(failures)
-        run.tally.failed += len(failures)
-        self._catalog.staging.fail_versions(run.job, failures, run.tally.foresee(0))
+        tally.done += len(failures)
+        tally.failed += len(failures)
+        self._catalog.staging.fail_versions(job, failures, tally.foresee(0))
 
-    def _give_up_rest(self, run: _Run) -> None:
+    def _give_up_rest(self, job: Job, tally: Tally) -> None:
         """What passed no publish even when staged afresh was overtaken by a newer version of its document."""
-        for batch in self._iter_batches(run.job):
+        for batch in self._iter_batches(job):
             for version in batch:
                 reason = "a newer version of this document was published first"
-                run.tally.failures[version.version_id] = DocumentFailed("overtaken", reason)
-        self._record_failures(run)
+                tally.failures[version.version_id] = DocumentFailed("overtaken", reason)
+        self._record_failures(job, tally)
 
 
-def write_input(text: str, chunk: TextChunk) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """A document's chunks with the exact strings to embed."""
+
+    chunks: Sequence[ChunkToStage]
+    inputs: dict[str, str]  # input_sha → string
+
+
+def cut_text(parsed: ParsedDocument, encoder: Encoder, settings: SplitterSettings) -> Cut:
+    """Raises DocumentFailed (`no_text`) when nothing is left to index."""
+    chunks = split_document(parsed, encoder, settings)
+    if not chunks:
+        raise DocumentFailed("no_text", "the document holds no text to index")
+    inputs = [write_input(parsed.text, chunk) for chunk in chunks]
+    shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
+    return Cut(
+        chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],
+        inputs=dict(zip(shas, inputs, strict=True)),
+    )
+
+
+def write_input(text: str, chunk: TextChunk | ChunkToEmbed) -> str:
     """The exact string that is embedded: the chunk under the headings it stands below."""
     own = text[chunk.start : chunk.end]
     return f"{chunk.heading}\n{own}" if chunk.heading else own

@@ -138,7 +138,7 @@ class Worker:
             if outcome is None:
                 self._jobs.release(job)
             else:
-                self._jobs.finish(job, outcome.state, outcome.message, outcome.result)
+                self._jobs.finish(job, outcome.state, outcome.message, outcome.result, outcome.code)
                 log.info("job.ended id=%s state=%s", job.id, outcome.state)
         except StaleLease:
             log.warning("job.lost id=%s", job.id)

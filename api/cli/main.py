@@ -24,6 +24,7 @@ COMMANDS = {
     "rm": ("api.cli.documents", "Delete documents."),
     "search": ("api.cli.search", "Find the passages nearest to a question."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
+    "reindex": ("api.cli.reindex", "Sync every source; or split and embed everything anew."),
     "jobs": ("api.cli.jobs", "List, show, cancel and retry jobs."),
 }
 ATTRIBUTES = {"list": "list_knowledge_bases"}  # a command that must not take the name of a built-in

@@ -10,7 +10,10 @@ from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.retired_spaces import RetiredSpaces
+from kb.catalog.spaces import Spaces
 from kb.catalog.staging import Staging
+from kb.catalog.swaps import Swaps
 from kb.catalog.uploads import Uploads
 
 
@@ -24,6 +27,9 @@ class Catalog:
         self.uploads = Uploads(database, blobs.exists)
         self.jobs = Jobs(database)
         self.staging = Staging(database, texts.blobs.exists)
+        self.spaces = Spaces(database)
+        self.swaps = Swaps(database)
+        self.retired_spaces = RetiredSpaces(database)
         self.publisher = Publisher(database)
         self.purges = Purges(database)
         self.feed = CatalogFeed(database, texts)

@@ -22,6 +22,7 @@ from kb.types import (
     Page,
     PageVerdict,
     RevisionKind,
+    SpaceState,
     StoredChunk,
     VersionState,
 )
@@ -80,8 +81,9 @@ class Documents:
             select(t.chunk, t.version.c.text_sha)
             .join(t.publication, t.publication.c.version_id == chunk.version_id)
             .join(t.version, t.version.c.id == chunk.version_id)
+            .join(t.space, t.space.c.id == chunk.space_id)
             .where(t.publication.c.document_id == document_id, t.publication.c.until_revision.is_(None))
-            .where(chunk.ordinal > after)
+            .where(t.space.c.state == SpaceState.LIVE, chunk.ordinal > after)
             .order_by(chunk.ordinal)
             .limit(limit)
         )

@@ -7,6 +7,7 @@ than SQLite needs to answer it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import BindParameter, RowMapping, Select, and_, bindparam, func,
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
+from kb.catalog.spaces import STANDS_IN
 from kb.errors import Gone, NotFound
 from kb.ports import OrdinalRange, TextSource
 from kb.types import ChangeSet, Filter, Head, IndexRow, SpaceState, StoredChunk, VisibleChunk
@@ -23,7 +25,7 @@ IDS_A_STATEMENT = 500
 RANGES_A_STATEMENT = 16
 
 _HEAD = (
-    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension)
+    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension, t.space.c.embedding_model)
     .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
     .where(t.knowledge_base.c.id == bindparam("kb"), t.knowledge_base.c.deleted_at.is_(None))
     .where(t.space.c.state == SpaceState.LIVE)
@@ -44,7 +46,27 @@ class CatalogFeed:
             row = connection.execute(_HEAD, {"kb": kb_id}).one_or_none()
         if row is None:
             raise NotFound("knowledge_base_not_found", f"there is no knowledge base {kb_id!r}")
-        return Head(revision=row.head_revision, space_id=row.id, dimension=row.dimension)
+        return Head(
+            revision=row.head_revision,
+            space_id=row.id,
+            dimension=row.dimension,
+            embedding_model=row.embedding_model,
+        )
+
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        """Whether a state of a space at revision `after` still answers as one at `upto` would: it was retired a moment
+        ago, so that its rows are there for a while, and no revision since has changed a document."""
+        revision = t.revision.c
+        changed = select(revision.number).where(
+            revision.kb_id == kb_id,
+            revision.number > after,
+            revision.number <= upto,
+            revision.added + revision.changed + revision.removed > 0,
+        )
+        query = select(t.space.c.id).where(t.space.c.id == space_id, t.space.c.state == SpaceState.RETIRED)
+        query = query.where(t.space.c.retired_at > datetime.now(UTC) - STANDS_IN, ~changed.exists())
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def get_epoch(self) -> str:
         with self._database.read() as connection:

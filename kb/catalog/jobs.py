@@ -119,9 +119,10 @@ class Jobs:
         with self._database.write() as connection:
             report_progress(connection, job, progress)
 
-    def finish(self, job: Job, state: JobState, message: str = "", result: Mapping[str, Any] | None = None) -> None:
-        """Raises StaleLease."""
-        said = {"stage": "done", "message": message, "result": result}
+    def finish(self, job: Job, state: JobState, message: str = "", result: Mapping[str, Any] | None = None,
+               code: str | None = None) -> None:  # fmt: skip
+        """`code` says why it failed. Raises StaleLease."""
+        said = {"stage": "done", "message": message, "result": result, "error_code": code}
         with self._database.write() as connection:
             check_fence(connection, job, {**_ended(state), **said})
 

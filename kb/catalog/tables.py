@@ -174,6 +174,7 @@ version = Table(
     Column("pages", Integer),
     Column("coverage", Float),
     Column("ledger", JSON),
+    Column("headings", JSON),  # as the loader found them; null: of a version before they were kept
     Column("chunk_count", Integer, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("state", String(16), nullable=False),

@@ -87,6 +87,7 @@ class MemoryFeed:
     def __init__(self, dimension: int = 32, epoch: str = "epoch-1") -> None:
         self.dimension = dimension
         self.epoch = epoch
+        self.embedding_model = "fake"
         self.encoder: Any = HashEncoder(dimension)
         self.texts: dict[str, str] = {}
         self.heads: dict[str, FakeHead] = {}
@@ -201,7 +202,15 @@ class MemoryFeed:
             if kb_id not in self.heads:
                 raise NotFound("knowledge_base_not_found", f"no knowledge base {kb_id!r}")
             head = self.heads[kb_id]
-            return Head(revision=head.revision, space_id=head.space_id, dimension=self.dimension)
+            return Head(
+                revision=head.revision,
+                space_id=head.space_id,
+                dimension=self.dimension,
+                embedding_model=self.embedding_model,
+            )
+
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        return False
 
     def get_epoch(self) -> str:
         return self.epoch

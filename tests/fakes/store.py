@@ -20,6 +20,7 @@ from sqlalchemy import text as sql
 
 from ingest.encoders.builtin import BuiltinEncoder
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.splitter import SplitterSettings
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import NewKnowledgeBase
@@ -130,7 +131,7 @@ class Store:
         if outcome is None:
             self.catalog.jobs.release(job)
         else:
-            self.catalog.jobs.finish(job, outcome.state, outcome.message)
+            self.catalog.jobs.finish(job, outcome.state, outcome.message, outcome.result, outcome.code)
         return outcome
 
     def index(self, files: Mapping[str, str], **options: Any) -> dict[str, str]:
@@ -174,7 +175,8 @@ class Store:
         feed = self.catalog.feed
         head = feed.get_head(self.kb.id)
         found: dict[str, list[str]] = {}
-        ids = [row["id"] for row in self.query("SELECT id FROM chunk ORDER BY id")]
+        live = "SELECT id FROM chunk WHERE space_id = :space ORDER BY id"
+        ids = [row["id"] for row in self.query(live, space=head.space_id)]
         visible = feed.list_visible(self.kb.id, head.revision if revision is None else revision, ids)
         for chunk in sorted(visible.values(), key=lambda c: (c.version_id, c.ordinal)):
             text = self.texts.read_text(chunk.text_sha)
@@ -211,7 +213,7 @@ def new_kb(name: str) -> NewKnowledgeBase:
         description="",
         language="auto",
         embedding_model="builtin",
-        fingerprint=BuiltinEncoder.fingerprint,
+        fingerprint=SplitterSettings(target_tokens=16).name_space(BuiltinEncoder.fingerprint),
         dimension=BuiltinEncoder.dimension,
         chunk_tokens=16,
     )
