@@ -159,9 +159,7 @@ class IndexShelf:
 
     def _catch_up(self, kb_id: str, place: _Place, head: Head) -> IndexState:
         patience_s = self._patience_s * (1 if self._is_kept(place.state, head) else FIRST_PATIENCE)
-        if place.adopter is not None and (place.state is None or place.state.space_id != head.space_id):
-            place.adopter.join(patience_s)  # it builds the very state that is wanted
-        if not place.lock.acquire(timeout=patience_s):
+        if self._is_built_aside(place, head, patience_s) or not place.lock.acquire(timeout=patience_s):
             reason = Unavailable("index_unavailable", "the index is being built; try again")
             return self._stand_in(place.state, head, reason)
         try:
@@ -174,6 +172,13 @@ class IndexShelf:
             return self._stand_in(place.state, head, error)
         finally:
             place.lock.release()
+
+    def _is_built_aside(self, place: _Place, head: Head, patience_s: float) -> bool:
+        """Whether a thread still builds the first state of a new space after we waited for it; nobody else need."""
+        if place.adopter is None or (place.state is not None and place.state.space_id == head.space_id):
+            return False
+        place.adopter.join(patience_s)
+        return place.adopter.is_alive()
 
     def _is_as_good(self, state: IndexState, head: Head) -> bool:
         """Whether a state of the space before answers as one of the live space would."""
