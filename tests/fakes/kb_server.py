@@ -60,6 +60,7 @@ class KbServer:
         self.page = 200
         self.most_files = 1000
         self.job_ending = "succeeded"
+        self.reindex_result: dict[str, Any] | None = None
         self.new_status = "ready"
         self.lock = threading.Lock()
 
@@ -114,6 +115,10 @@ class KbServer:
                 return (200, found) if found else problem(404, "document_not_found", name)
             case ("POST", ["documents", "delete"]):
                 return self.delete(json.loads(sent.body), documents)
+            case ("POST", ["reindex"]):
+                self.jobs["r1"] = {"id": "r1", "kind": "reindex", "state": "queued", "done": 0, "total": 3}
+                self.jobs["r1"]["result"] = self.reindex_result
+                return 202, {"job_id": "r1"}
             case ("POST", ["search" | "ask" as verb]):
                 return 200, self.search_answer if verb == "search" else self.ask_answer
         return problem(404, "not_found", sent.path)
