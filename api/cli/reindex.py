@@ -21,18 +21,18 @@ PAUSE_S = 0.2
 @click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
 @click.option("--full", is_flag=True, help="Also split and embed anew what the settings changed.")
 @click.option("--embedding-model", type=TEXT, help="With --full: the embedding model from then on.")
-@click.option("--gate/--no-gate", default=True, help="With --full: ask the golden questions before the swap.")
-@click.option("--wait/--no-wait", default=True, help="Wait until it has ended; exit code 1 unless it succeeded.")
+@click.option("--no-gate", is_flag=True, help="With --full: do not ask the golden questions before the swap.")
+@click.option("--no-wait", is_flag=True, help="End as soon as it is queued.")
 @talk_to_server
 def reindex(session: Session, /, kb: str | None, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Sync every source of a knowledge base; with --full, index everything anew beside what answers, then swap."""
     if options["embedding_model"] and not options["full"]:
         raise click.UsageError("another embedding model takes --full")
-    body = {"mode": "full" if options["full"] else "changed", "gate": options["gate"]}
+    body = {"mode": "full" if options["full"] else "changed", "gate": not options["no_gate"]}
     if options["embedding_model"]:
         body["embedding_model"] = options["embedding_model"]
     answer = session.client.post(kb_path(choose_knowledge_base(session, kb), "reindex"), body)
-    if not options["wait"]:
+    if options["no_wait"]:
         write_job(session, session.client.get(job_path(answer["job_id"]), attempts=ATTEMPTS))
         return
     ended = follow_jobs(session.client, answer["job_id"])
