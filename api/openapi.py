@@ -15,6 +15,7 @@ from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
+from api.schemas.reindex import ReindexBody
 from api.schemas.search import SearchBody
 from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
@@ -30,6 +31,7 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     GoldenQuestionBody,
     GoldenQuestionChange,
     GoldenQuestionImport,
+    ReindexBody,
 )
 PROBLEM = {
     "type": "object",

@@ -21,6 +21,7 @@ from quality import measure_quality
 from searching import QUESTIONS, measure_http, measure_in_process
 from server import Client, Server
 from starting import list_memory, measure_idle_memory, measure_imports, measure_starts, measure_starts_with
+from swapping import measure_swap
 from syncing import measure_listing
 from texts import Texts
 
@@ -77,6 +78,7 @@ def measure_store() -> None:
             print_group("Memory", list_memory(server, f"after {chunks:,} chunks were indexed and searched"))
         print_group(f"Search, {chunks:,} chunks, in process", measure_in_process(data_dir, KB, questions))
         print_group("Start", measure_starts_with(data_dir, KB, questions[0]))
+        print_group("Re-index beside searches", measure_swap(data_dir, KB, questions))
 
 
 def grow(server: Server, texts: Texts, folder: Path) -> list[str]:

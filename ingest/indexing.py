@@ -20,6 +20,7 @@ from kb import crash
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import KnowledgeBaseSettings
+from kb.catalog.spaces import ChunkToEmbed
 from kb.catalog.staging import VersionToStage
 from kb.errors import DocumentFailed, Unavailable
 from kb.ports import Encoder, EncoderSource
@@ -81,11 +82,15 @@ class Indexer:
         `reader` has one thread, which waits for the parser while this one works. Raises NotFound
         (`knowledge_base_not_found`), Unavailable (`embedding_unavailable`).
         """
-        if job.kb_id is None:
-            raise ValueError(f"job {job.id} belongs to no knowledge base")
-        space = self._catalog.knowledge_bases.get_settings(job.kb_id)
+        space = self.read_space(job)
         encoder = self._encoders.get_encoder(space.embedding_model)
         return IndexRun(job=job, space=space, encoder=encoder, reader=reader, is_stopping=is_stopping)
+
+    def read_space(self, job: Job) -> KnowledgeBaseSettings:
+        """The space that is live now. Raises NotFound (`knowledge_base_not_found`)."""
+        if job.kb_id is None:
+            raise ValueError(f"job {job.id} belongs to no knowledge base")
+        return self._catalog.knowledge_bases.get_settings(job.kb_id)
 
     def index(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[list[int]]:
         """Ids of versions whose chunks and vectors are all written, a group at a time; stops early when told to stop.
@@ -133,20 +138,11 @@ class Indexer:
         return run.reader.submit(self._parser.parse, self._blobs.path(version.sha256), version.media_type)
 
     def _split(self, run: IndexRun, version_id: int, parsed: ParsedDocument) -> Loaded:
-        settings = SplitterSettings(target_tokens=run.space.chunk_tokens)
-        chunks = split_document(parsed, run.encoder, settings)
-        if not chunks:
-            raise DocumentFailed("no_text", "the document holds no text to index")
+        cut = cut_text(parsed, run.encoder, SplitterSettings(target_tokens=run.space.chunk_tokens))
         crash.reach("parse.done")
-        inputs = [write_input(parsed.text, chunk) for chunk in chunks]
-        shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
-        staged = VersionToStage(
-            version_id=version_id,
-            parsed=parsed,
-            text_sha=self._texts.put_text(parsed.text),
-            chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],
-        )
-        return Loaded(staged=staged, inputs=dict(zip(shas, inputs, strict=True)))
+        text_sha = self._texts.put_text(parsed.text)
+        staged = VersionToStage(version_id=version_id, parsed=parsed, text_sha=text_sha, chunks=cut.chunks)
+        return Loaded(staged=staged, inputs=cut.inputs)
 
     def _stage(self, run: IndexRun, versions: Sequence[VersionToStage]) -> list[str]:
         try:
@@ -159,7 +155,28 @@ class Indexer:
         return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
 
 
-def write_input(text: str, chunk: TextChunk) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """A document's chunks with the exact strings to embed."""
+
+    chunks: Sequence[ChunkToStage]
+    inputs: dict[str, str]  # input_sha → string
+
+
+def cut_text(parsed: ParsedDocument, encoder: Encoder, settings: SplitterSettings) -> Cut:
+    """Raises DocumentFailed (`no_text`) when nothing is left to index."""
+    chunks = split_document(parsed, encoder, settings)
+    if not chunks:
+        raise DocumentFailed("no_text", "the document holds no text to index")
+    inputs = [write_input(parsed.text, chunk) for chunk in chunks]
+    shas = [hashlib.sha256(text.encode()).hexdigest() for text in inputs]
+    return Cut(
+        chunks=[ChunkToStage(chunk=c, input_sha=sha) for c, sha in zip(chunks, shas, strict=True)],
+        inputs=dict(zip(shas, inputs, strict=True)),
+    )
+
+
+def write_input(text: str, chunk: TextChunk | ChunkToEmbed) -> str:
     """The exact string that is embedded: the chunk under the headings it stands below."""
     own = text[chunk.start : chunk.end]
     return f"{chunk.heading}\n{own}" if chunk.heading else own

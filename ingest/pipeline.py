@@ -48,15 +48,22 @@ class UploadPipeline:
         """
         tally = Tally.of(job)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse") as reader:
-            for _ in range(PASSES):
-                # The second pass may find another space live than the first one wrote into.
-                run = self._indexer.open_run(job, reader, is_stopping)
-                for batch in self._iter_batches(job):
-                    self._index_batch(run, tally, batch)
-                    if is_stopping():
-                        return None
+            for batch in self._iter_passes(job):
+                run = self._indexer.open_run(job, reader, is_stopping)  # a re-index may have swapped the live space
+                self._index_batch(run, tally, batch)
+                if is_stopping():
+                    return None
         self._give_up_rest(job, tally)
         return tally.sum_up()
+
+    def _iter_passes(self, job: Job) -> Iterator[list[StagedVersion]]:
+        """The batches of each pass. One during which the live space was swapped does not count: what was staged into
+        the old one could not be published."""
+        passes = 0
+        while passes < PASSES:
+            before = self._indexer.read_space(job)
+            yield from self._iter_batches(job)
+            passes += self._indexer.read_space(job) == before
 
     def _iter_batches(self, job: Job) -> Iterator[list[StagedVersion]]:
         last, size = 0, FIRST_BATCH

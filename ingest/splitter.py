@@ -44,6 +44,10 @@ class SplitterSettings:
         """Changes whenever chunks may: a knowledge base re-splits when it differs."""
         return f"splitter-{self.version}-{self.target_tokens}-{self.max_tokens}"
 
+    def name_space(self, encoder_fingerprint: str) -> str:
+        """The fingerprint of a space: of encoder and splitter together."""
+        return f"{encoder_fingerprint}+{self.fingerprint}"
+
     @property
     def sizes(self) -> Sizes:
         target = self.target_tokens * MILLI

@@ -25,6 +25,8 @@ POINTS = (
     "stage.done",
     "publish.pre_commit",
     "publish.post_commit",
+    "swap.pre_commit",
+    "swap.post_commit",
     "snap.half",
     "snap.pre_fsync",
     "snap.pre_rename",

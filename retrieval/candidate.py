@@ -18,10 +18,10 @@ from kb.errors import Unavailable
 from kb.ports import EncoderSource, IndexFeed, TextSource
 from kb.types import Candidate, Head
 from retrieval.search import Searcher, SearchRequest, SearchResult
-from retrieval.state import IndexShelf, IndexState
+from retrieval.state import IndexShelf, IndexState, ShelfFeed
 
 
-class CandidateFeed(IndexFeed, Protocol):
+class CandidateFeed(ShelfFeed, Protocol):
     """A feed with one revision more than there is; its head stands before it until `advance`."""
 
     def advance(self) -> None:

@@ -90,14 +90,14 @@ def list_revisions(folder: Path) -> list[int]:
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
-def seal_generation(feed: IndexFeed, kb_id: str, directory: Path) -> int:
-    """Write a generation of the knowledge base's live space at its head; answers with the revision.
+def seal_generation(feed: IndexFeed, kb_id: str, directory: Path, head: Head | None = None) -> int:
+    """Write a generation of the live space at its head, or of space and revision of `head`; answers with the revision.
 
     Runs in a worker process. A revision that is sealed already is left as it is. Raises NotFound
     (`knowledge_base_not_found`), Conflict (`seal_running`) while another process seals this space, Unavailable
     (`disk_full`).
     """
-    head = feed.get_head(kb_id)
+    head = head or feed.get_head(kb_id)
     folder = find_space_folder(directory, kb_id, head.space_id)
     try:
         folder.mkdir(parents=True, exist_ok=True)

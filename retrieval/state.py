@@ -7,20 +7,21 @@ patience they answer from the state before, which is whole, only older.
 
 A first state starts from the newest sealed generation, or from nothing, and takes the rest from the rows in SQL. When a
 worker has sealed a newer generation, a thread of ours builds a state on it and swaps it in without anyone waiting.
+
+A re-index puts another space in the place of the live one and changes no document. Until a document is changed, the
+state of the space before goes on answering, with the encoder of that space, while a thread builds the new one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import BinaryIO
+from typing import Protocol
 
 from kb.errors import KbError, NotFound, Unavailable
 from kb.ports import IndexFeed
@@ -28,6 +29,7 @@ from kb.types import Head, IndexRow
 from retrieval.dense import DenseView, open_view, stack_vectors
 from retrieval.generations import find_kb_folder, find_space_folder, list_revisions, load_generation
 from retrieval.lexical import LexicalView, WorkingCopy
+from retrieval.private_folders import claim_folder, remove_stale_folders
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,19 @@ FIRST_PATIENCE = 12  # times longer is waited for a first state: there is nothin
 BATCH = 1000
 
 
+class ShelfFeed(IndexFeed, Protocol):
+    """What the shelf asks beside what indexes are built from."""
+
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        """Whether a state of a space that is live no longer, at revision `after`, answers as one at `upto` would: its
+        rows are still kept, and no revision since has changed a document."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexState:
-    """What one search answers from. `sealed` is the revision of the generation it stands on, -1 for none."""
+    """What one search answers from. `sealed` is the revision of the generation it stands on, -1 for none; questions
+    are embedded by `embedding_model`, as its vectors were."""
 
     kb_id: str
     space_id: int
@@ -63,7 +75,7 @@ class _Place:
 class IndexShelf:
     """The index states of this process. Thread-safe."""
 
-    def __init__(self, feed: IndexFeed, directory: Path, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, feed: ShelfFeed, directory: Path, *, patience_s: float = PATIENCE_S) -> None:
         """`directory` holds the sealed generations and one private folder a process; folders of dead ones go now."""
         self._feed = feed
         self._directory = directory
@@ -72,7 +84,7 @@ class IndexShelf:
         self._lock = Lock()
         directory.mkdir(parents=True, exist_ok=True)
         remove_stale_folders(directory)
-        self._live, self._claim = _claim_folder(directory)
+        self._live, self._claim = claim_folder(directory)
 
     def get_state(self, kb_id: str) -> IndexState:
         """The state at the head's revision, caught up if need be; an older one when that takes longer than patience.
@@ -84,6 +96,9 @@ class IndexShelf:
         place = self._get_place(kb_id)
         state = place.state
         if state is None or not _covers(state, head):
+            if state is not None and self._is_as_good(state, head):
+                self._start_adopter(kb_id, place)
+                return state
             state = self._catch_up(kb_id, place, head)
         self._adopt_newer(kb_id, place, state)
         return state
@@ -120,14 +135,12 @@ class IndexShelf:
         head, place = self._feed.get_head(kb_id), self._get_place(kb_id)
         state, copy = self._build_state(kb_id, head)
         with place.lock:
-            before = place.state
-            newer = before is None or state.space_id != before.space_id or state.sealed > before.sealed
-            if place.dropped or not newer:
+            before, head = place.state, self._feed.get_head(kb_id)
+            newer = before is None or before.space_id != head.space_id or state.sealed > before.sealed
+            if place.dropped or not newer or state.space_id != head.space_id:
                 copy.close()
                 return False
-            head = self._feed.get_head(kb_id)
-            if head.space_id == state.space_id:
-                state = self._advance(state, copy, head)
+            state = self._advance(state, copy, head)
             _close(place)
             place.state, place.copy = state, copy
         return True
@@ -145,9 +158,10 @@ class IndexShelf:
             return self._places.setdefault(kb_id, _Place())
 
     def _catch_up(self, kb_id: str, place: _Place, head: Head) -> IndexState:
-        waits = 1 if place.state is not None and place.state.space_id == head.space_id else FIRST_PATIENCE
-        if not place.lock.acquire(timeout=waits * self._patience_s):
-            return _stand_in(place.state, head, Unavailable("index_unavailable", "the index is being built; try again"))
+        patience_s = self._patience_s * (1 if self._is_kept(place.state, head) else FIRST_PATIENCE)
+        if self._is_built_aside(place, head, patience_s) or not place.lock.acquire(timeout=patience_s):
+            reason = Unavailable("index_unavailable", "the index is being built; try again")
+            return self._stand_in(place.state, head, reason)
         try:
             head = self._feed.get_head(kb_id)  # it may have moved while we waited
             if place.dropped:
@@ -155,9 +169,33 @@ class IndexShelf:
             return self._renew(kb_id, place, head)
         except Unavailable as error:
             logger.warning("index.catch_up_failed", extra={"kb_id": kb_id, "code": error.code})
-            return _stand_in(place.state, head, error)
+            return self._stand_in(place.state, head, error)
         finally:
             place.lock.release()
+
+    def _is_built_aside(self, place: _Place, head: Head, patience_s: float) -> bool:
+        """Whether a thread still builds the first state of a new space after we waited for it; nobody else need."""
+        if place.adopter is None or (place.state is not None and place.state.space_id == head.space_id):
+            return False
+        place.adopter.join(patience_s)
+        return place.adopter.is_alive()
+
+    def _is_as_good(self, state: IndexState, head: Head) -> bool:
+        """Whether a state of the space before answers as one of the live space would."""
+        other = state.space_id != head.space_id
+        return other and self._feed.stands_in(state.kb_id, state.space_id, state.revision, head.revision)
+
+    def _is_kept(self, state: IndexState | None, head: Head) -> bool:
+        """Whether a state that may be behind could still answer: its space is live, or its rows are kept a while."""
+        if state is None or state.space_id == head.space_id:
+            return state is not None
+        return self._feed.stands_in(state.kb_id, state.space_id, head.revision, head.revision)
+
+    def _stand_in(self, state: IndexState | None, head: Head, reason: Unavailable) -> IndexState:
+        """The state before, when it could still answer; else there is nothing to answer from."""
+        if state is None or not self._is_kept(state, head):
+            raise reason
+        return state
 
     def _renew(self, kb_id: str, place: _Place, head: Head) -> IndexState:
         """Put a state at `head` into the place; what fails on the way leaves the old one there."""
@@ -207,6 +245,9 @@ class IndexShelf:
         newest = next(iter(list_revisions(folder)), -1)
         if not state.sealed < newest <= state.revision:
             return
+        self._start_adopter(kb_id, place)
+
+    def _start_adopter(self, kb_id: str, place: _Place) -> None:
         with self._lock:
             if place.adopter is not None and place.adopter.is_alive():
                 return
@@ -233,54 +274,14 @@ def _apply(
             yield rows
 
     lexical = copy.apply(take_dense(), removed)
-    return IndexState(
-        kb_id=state.kb_id,
-        space_id=state.space_id,
-        revision=revision,
-        sealed=state.sealed,
-        dense=dense.pop(),
-        lexical=lexical,
-        embedding_model=state.embedding_model,
-    )
+    return replace(state, revision=revision, dense=dense.pop(), lexical=lexical)
 
 
 def _covers(state: IndexState, head: Head) -> bool:
     return state.space_id == head.space_id and state.revision >= head.revision
 
 
-def _stand_in(state: IndexState | None, head: Head, reason: Unavailable) -> IndexState:
-    """The state before, when it is of the live space; else there is nothing to answer from."""
-    if state is None or state.space_id != head.space_id:
-        raise reason
-    return state
-
-
 def _close(place: _Place) -> None:
     if place.copy is not None:
         place.copy.close()
         place.copy = None
-
-
-# -- private folders ----------------------------------------------------------------------------------------------
-
-
-def _claim_folder(directory: Path) -> tuple[Path, BinaryIO]:
-    """A folder for this process alone, with a lock in it that lives as long as the process does."""
-    name = f"{os.getpid()}-{secrets.token_hex(4)}"
-    unclaimed, folder = directory / f"new-{name}", directory / f"live-{name}"
-    unclaimed.mkdir()
-    claim = (unclaimed / "claim").open("wb")
-    fcntl.flock(claim, fcntl.LOCK_EX)
-    unclaimed.rename(folder)  # it gets the name that others look for only once it is locked
-    return folder, claim
-
-
-def remove_stale_folders(directory: Path) -> None:
-    """Remove private folders whose process is gone: those whose lock can be had."""
-    for folder in directory.glob("live-*"):
-        try:
-            with (folder / "claim").open("rb") as claim:
-                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except (FileNotFoundError, BlockingIOError):
-            continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api.bootstrap.store import Store
@@ -12,23 +13,25 @@ from ingest.indexing import Indexer
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
+from ingest.reindex import Reindexer, ReindexTools
 from ingest.restore import RestorePipeline
 from ingest.sources.intake import FileIntake
 from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
 from ingest.sources.sync import FolderSync
+from ingest.splitter import SplitterSettings
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
 from kb.ports import Gate
-from kb.types import Job, JobKind, JobState
+from kb.types import Head, Job, JobKind, JobState
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
-from retrieval.generations import find_kb_folder, seal_generation
+from retrieval.generations import find_kb_folder, find_space_folder, seal_generation
 
 log = logging.getLogger(__name__)
 
 
-def build_worker(store: Store) -> tuple[Worker, ParserPool]:
+def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, ParserPool]:
     """A worker and the pool of parse children it reads through; the caller closes the pool."""
     settings = store.settings
     pool = ParserPool(
@@ -40,16 +43,15 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
         )
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
-    pipeline = UploadPipeline(store.catalog, indexer)
-    gate = build_gate(store)
-    restore = RestorePipeline(store.catalog, store.texts, indexer, gate)
-    indexing = Indexing(store, pipeline, restore, build_sync(store, indexer, gate))
+    gate = gate or build_gate(store)
+    indexing = Indexing(store, build_runners(store, indexer, gate), gate)
     handlers = {
         JobKind.SYNC: indexing.run_sync,
         JobKind.UPLOAD: indexing.run_upload,
         JobKind.RESTORE: indexing.run_restore,
         JobKind.SEAL: indexing.run_seal,
         JobKind.PURGE: indexing.run_purge,
+        JobKind.REINDEX: indexing.run_reindex,
     }
     return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
 
@@ -61,11 +63,24 @@ def build_gate(store: Store) -> GoldenGate:
     return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
 
 
-def build_sync(store: Store, indexer: Indexer, gate: Gate) -> FolderSync:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runners:
+    """Who runs the jobs that index."""
+
+    upload: UploadPipeline
+    restore: RestorePipeline
+    sync: FolderSync
+
+
+def build_runners(store: Store, indexer: Indexer, gate: Gate) -> Runners:
     settings = store.settings
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     intake = FileIntake(store.blobs, settings.max_file_bytes)
-    return FolderSync(store.catalog, indexer, intake, roots, gate)
+    return Runners(
+        upload=UploadPipeline(store.catalog, indexer),
+        restore=RestorePipeline(store.catalog, store.texts, indexer, gate),
+        sync=FolderSync(store.catalog, indexer, intake, roots, gate),
+    )
 
 
 def build_scheduler(store: Store) -> Scheduler:
@@ -76,17 +91,25 @@ def build_scheduler(store: Store) -> Scheduler:
 class Indexing:
     """Handlers of the worker's jobs."""
 
-    def __init__(self, store: Store, pipeline: UploadPipeline, restore: RestorePipeline, sync: FolderSync) -> None:
+    def __init__(self, store: Store, runners: Runners, gate: Gate) -> None:
         self._store = store
-        self._pipeline = pipeline
-        self._restore = restore
-        self._sync = sync
+        self._runners = runners
+        self._reindexer = Reindexer(
+            ReindexTools(
+                catalog=store.catalog,
+                texts=store.texts,
+                encoders=store.encoders,
+                splitter=SplitterSettings(target_tokens=store.settings.chunk_tokens),
+                seal=self._seal_space,
+                gate=gate,
+            )
+        )
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        return self._seal_behind(job, self._pipeline.run(job, is_stopping))
+        return self._seal_behind(job, self._runners.upload.run(job, is_stopping))
 
     def run_restore(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        return self._seal_behind(job, self._restore.run(job, is_stopping))
+        return self._seal_behind(job, self._runners.restore.run(job, is_stopping))
 
     def _seal_behind(self, job: Job, outcome: Outcome | None) -> Outcome | None:
         if outcome is not None and job.kb_id is not None:
@@ -94,7 +117,16 @@ class Indexing:
         return outcome
 
     def run_sync(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        return self._seal_behind(job, self._sync.run(job, is_stopping, datetime.now(UTC)))
+        return self._seal_behind(job, self._runners.sync.run(job, is_stopping, datetime.now(UTC)))
+
+    def run_reindex(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        return self._seal_behind(job, self._reindexer.run(job, is_stopping))
+
+    def _seal_space(self, kb_id: str, head: Head) -> None:
+        try:
+            seal_generation(self._store.catalog.feed, kb_id, self._store.folder.indexes, head)
+        except Conflict as error:  # a worker that lost this job still writes it: servers then read the rows
+            log.warning("reindex.not_sealed kb=%s code=%s", kb_id, error.code)
 
     def run_seal(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         del is_stopping  # a generation is written in seconds and thrown away when it is interrupted
@@ -122,3 +154,14 @@ class Indexing:
         removed = self._store.garbage.sweep(settings.retention_days, settings.retention_revisions)
         if removed:
             log.info("garbage.swept files=%d", removed)
+        self._collect_spaces()
+
+    def _collect_spaces(self) -> None:
+        """Take out spaces whose grace time is over or that no job builds any more: index files first, then rows."""
+        retired = self._store.catalog.retired_spaces
+        retired.abandon_orphans()
+        for kb_id, space_id in retired.list_collectable(datetime.now(UTC)):
+            shutil.rmtree(find_space_folder(self._store.folder.indexes, kb_id, space_id), ignore_errors=True)
+            while retired.collect_slice(space_id):
+                pass
+            log.info("space.collected kb=%s space=%d", kb_id, space_id)

@@ -17,7 +17,7 @@ from kb.config import Settings
 from kb.data_folder import DataFolder
 from kb.errors import InvalidInput
 from kb.garbage import Garbage
-from kb.ports import EncoderSource
+from kb.ports import Encoder, EncoderSource
 from kb.types import JobKind, KnowledgeBase, Lane, Source
 from retrieval.generations import find_space_folder, list_revisions
 
@@ -42,12 +42,7 @@ class Store:
     ) -> KnowledgeBase:
         """Raises Conflict (`knowledge_base_exists`), InvalidInput (`bad_embedding_model`), Unavailable."""
         model = embedding_model or self.settings.embedding
-        if model not in ("builtin", self.settings.embedding) and not HUB_NAME.fullmatch(model):
-            reason = (
-                f"{model[:255]!r} is neither `builtin`, a model's name like BAAI/bge-base-zh-v1.5, nor KB_EMBEDDING"
-            )
-            raise InvalidInput("bad_embedding_model", reason)
-        encoder = self.encoders.get_encoder(model)
+        encoder = self._find_encoder(model)
         splitter = SplitterSettings(target_tokens=self.settings.chunk_tokens)
         return self.catalog.knowledge_bases.create(
             NewKnowledgeBase(
@@ -55,11 +50,33 @@ class Store:
                 description=description,
                 language=language,
                 embedding_model=model,
-                fingerprint=f"{encoder.fingerprint}+{splitter.fingerprint}",
+                fingerprint=splitter.name_space(encoder.fingerprint),
                 dimension=encoder.dimension,
                 chunk_tokens=self.settings.chunk_tokens,
             )
         )
+
+    def _find_encoder(self, model: str) -> Encoder:
+        """Raises InvalidInput (`bad_embedding_model`), Unavailable (`embedding_unavailable`)."""
+        if model not in ("builtin", self.settings.embedding) and not HUB_NAME.fullmatch(model):
+            reason = (
+                f"{model[:255]!r} is neither `builtin`, a model's name like BAAI/bge-base-zh-v1.5, nor KB_EMBEDDING"
+            )
+            raise InvalidInput("bad_embedding_model", reason)
+        return self.encoders.get_encoder(model)
+
+    def start_reindex(self, kb_id: str, mode: str, embedding_model: str | None = None, gate: bool = True) -> str:  # noqa: FBT001
+        """The id of the job; of the one under way, when there is one: a knowledge base has one at a time.
+
+        Raises InvalidInput (`bad_embedding_model`), Unavailable (`embedding_unavailable`).
+        """
+        if embedding_model is not None:
+            if mode != "full":
+                raise InvalidInput("bad_embedding_model", "another embedding model takes the mode `full`")
+            self._find_encoder(embedding_model)
+        params = {"mode": mode, "embedding_model": embedding_model, "gate": gate}
+        new = NewJob(kind=JobKind.REINDEX, lane=Lane.BULK, kb_id=kb_id, dedupe_key=f"reindex:{kb_id}", params=params)
+        return self.catalog.jobs.enqueue_or_find(new)
 
     def delete_documents(self, kb_id: str, ids: Sequence[str] = (), path_prefix: str | None = None) -> int:
         """Purge documents and, at once, the files that nobody else names; the number deleted."""

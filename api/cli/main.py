@@ -28,6 +28,7 @@ COMMANDS = {
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
     "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
     "revisions": ("api.cli.revisions", "List, show and restore revisions."),
+    "reindex": ("api.cli.reindex", "Sync every source; or split and embed everything anew."),
     "jobs": ("api.cli.jobs", "List, show, cancel and retry jobs."),
 }
 ATTRIBUTES = {"list": "list_knowledge_bases"}  # a command that must not take the name of a built-in

@@ -79,6 +79,11 @@ class CandidateFeed:
             if rows := self._feed.get_rows(space_id, wanted[first : first + batch]):
                 yield rows
 
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        """Never: what is judged is the candidate's own state."""
+        del kb_id, space_id, after, upto
+        return False
+
     def get_rows(self, space_id: int, chunk_ids: Sequence[int]) -> list[IndexRow]:
         return self._feed.get_rows(space_id, chunk_ids)
 

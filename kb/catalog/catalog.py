@@ -14,10 +14,13 @@ from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
 from kb.catalog.restoring import Restores
+from kb.catalog.retired_spaces import RetiredSpaces
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
 from kb.catalog.sources import Sources
+from kb.catalog.spaces import Spaces
 from kb.catalog.staging import Staging
+from kb.catalog.swaps import Swaps
 from kb.catalog.syncs import Syncs
 from kb.catalog.uploads import Uploads
 
@@ -32,6 +35,9 @@ class Catalog:
         self.uploads = Uploads(database, blobs.exists)
         self.jobs = Jobs(database)
         self.staging = Staging(database, texts.blobs.exists)
+        self.spaces = Spaces(database)
+        self.swaps = Swaps(database)
+        self.retired_spaces = RetiredSpaces(database)
         self.publisher = Publisher(database)
         self.source_files = SourceFiles(database)
         self.known_content = KnownContent(database)

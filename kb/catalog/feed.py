@@ -7,6 +7,7 @@ than SQLite needs to answer it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ from sqlalchemy import (
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
+from kb.catalog.spaces import STANDS_IN
 from kb.errors import Gone, NotFound
 from kb.ports import OrdinalRange, TextSource
 from kb.types import ChangeSet, Filter, Head, IndexRow, SpaceState, StoredChunk, VisibleChunk
@@ -62,6 +64,21 @@ class CatalogFeed:
             dimension=row.dimension,
             embedding_model=row.embedding_model,
         )
+
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        """Whether a state of a space at revision `after` still answers as one at `upto` would: it was retired a moment
+        ago, so that its rows are there for a while, and no revision since has changed a document."""
+        revision = t.revision.c
+        changed = select(revision.number).where(
+            revision.kb_id == kb_id,
+            revision.number > after,
+            revision.number <= upto,
+            revision.added + revision.changed + revision.removed > 0,
+        )
+        query = select(t.space.c.id).where(t.space.c.id == space_id, t.space.c.state == SpaceState.RETIRED)
+        query = query.where(t.space.c.retired_at > datetime.now(UTC) - STANDS_IN, ~changed.exists())
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def get_epoch(self) -> str:
         with self._database.read() as connection:

@@ -137,6 +137,11 @@ class KnowledgeBases:
                 connection, NewJob(kind=JobKind.PURGE, lane=Lane.BULK, kb_id=found.id, dedupe_key=f"purge:{found.id}")
             )
 
+    def list_source_ids(self, kb_id: str) -> list[str]:
+        query = select(t.source.c.id).where(t.source.c.kb_id == kb_id).order_by(t.source.c.name)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
         """Raises NotFound (`knowledge_base_not_found`)."""
         query = (

@@ -13,9 +13,12 @@ from kb.types import Job, JobState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
+    """`total` is left as it is when None."""
+
     stage: str
     done: int
     failed: int
+    total: int | None = None
 
 
 def check_fence(connection: Connection, job: Job, values: dict[str, object] | None = None) -> None:
@@ -28,7 +31,9 @@ def check_fence(connection: Connection, job: Job, values: dict[str, object] | No
 
 def report_progress(connection: Connection, job: Job, progress: Progress) -> None:
     """Show progress inside the caller's transaction. Raises StaleLease."""
-    values = {"stage": progress.stage, "done": progress.done, "failed": progress.failed}
+    values: dict[str, object] = {"stage": progress.stage, "done": progress.done, "failed": progress.failed}
+    if progress.total is not None:
+        values["total"] = progress.total
     check_fence(
         connection, job, {**values, "attempts": case((t.job.c.done != progress.done, 0), else_=t.job.c.attempts)}
     )

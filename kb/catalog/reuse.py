@@ -12,7 +12,7 @@ from kb.catalog.leases import check_fence
 from kb.types import Job, StagedVersion, VersionState
 
 # What reading a file tells of a version; equal bytes tell the same.
-_TOLD = ("text_sha", "title", "language", "encoding", "pages", "coverage", "ledger", "chunk_count")
+_TOLD = ("text_sha", "title", "language", "encoding", "pages", "coverage", "ledger", "headings", "chunk_count")
 _CHUNK = ("ordinal", "start", "end", "page_start", "page_end", "heading", "tokens", "input_sha")
 
 

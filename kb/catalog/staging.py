@@ -164,12 +164,18 @@ def _write_chunks(connection: Connection, space_id: int, version: VersionToStage
         "pages": len(parsed.pages),
         "coverage": parsed.coverage,
         "ledger": [[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
+        "headings": [[heading.start, heading.end, heading.level, heading.title] for heading in parsed.headings],
         "chunk_count": len(version.chunks),
         "updated_at": datetime.now(UTC),
     }
     connection.execute(_DESCRIBE_VERSION, row)
-    if version.chunks:
-        connection.execute(_INSERT_CHUNKS, [_to_row(space_id, version.version_id, item) for item in version.chunks])
+    insert_chunks(connection, space_id, version.version_id, version.chunks)
+
+
+def insert_chunks(connection: Connection, space_id: int, version_id: int, chunks: Sequence[ChunkToStage]) -> None:
+    """All chunks of a version in one space: who finds one there has them all."""
+    if chunks:
+        connection.execute(_INSERT_CHUNKS, [_to_row(space_id, version_id, item) for item in chunks])
 
 
 def _to_row(space_id: int, version_id: int, item: ChunkToStage) -> dict[str, object]:

@@ -173,6 +173,7 @@ version = Table(
     Column("pages", Integer),
     Column("coverage", Float),
     Column("ledger", JSON),
+    Column("headings", JSON),  # as the loader found them; null: of a version before they were kept
     Column("chunk_count", Integer, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("stat", String(64)),  # of the source's file that held these bytes when it was last looked at

@@ -209,6 +209,9 @@ class MemoryFeed:
                 embedding_model=self.embedding_model,
             )
 
+    def stands_in(self, kb_id: str, space_id: int, after: int, upto: int) -> bool:
+        return False
+
     def get_epoch(self) -> str:
         return self.epoch
 

@@ -63,6 +63,7 @@ class KbServer:
         self.page = 200
         self.most_files = 1000
         self.job_ending = "succeeded"
+        self.reindex_result: dict[str, Any] | None = None
         self.new_status = "ready"
         self.lock = threading.Lock()
 
@@ -122,9 +123,16 @@ class KbServer:
             case (method, ["sources", *place]):
                 found = self.sources.answer(method, place, json.loads(sent.body or b"{}"))
                 return found or problem(404, "source_not_found", sent.path)
-            case ("POST", ["search" | "ask" as verb]):
-                return 200, self.search_answer if verb == "search" else self.ask_answer
+            case ("POST", ["reindex" | "search" | "ask" as verb]):
+                return self.answer_verb(verb)
         return problem(404, "not_found", sent.path)
+
+    def answer_verb(self, verb: str) -> tuple[int, dict[str, Any]]:
+        if verb == "reindex":
+            job = {"id": "r1", "kind": "reindex", "state": "queued", "done": 0, "total": 3}
+            self.jobs["r1"] = {**job, "result": self.reindex_result}
+            return 202, {"job_id": "r1"}
+        return 200, self.search_answer if verb == "search" else self.ask_answer
 
     def delete(self, body: dict[str, Any], documents: dict[str, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         prefix, ids = body.get("path_prefix") or "/", body.get("ids", [])

@@ -22,6 +22,7 @@ from ingest.encoders.builtin import BuiltinEncoder
 from ingest.indexing import Indexer
 from ingest.pipeline import Outcome, UploadPipeline
 from ingest.restore import RestorePipeline
+from ingest.splitter import SplitterSettings
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.catalog import Catalog
 from kb.catalog.knowledge_bases import NewKnowledgeBase
@@ -153,13 +154,17 @@ class Store:
         job = self.claim()
         handler = self.restoring if job.kind is JobKind.RESTORE else self.pipeline
         outcome = handler.run(job, is_stopping)
+        self.end(job, outcome)
+        return outcome
+
+    def end(self, job: Job, outcome: Outcome | None) -> None:
+        """What a worker does with an outcome."""
         if outcome is None:
             self.catalog.jobs.release(job)
         elif outcome.code is not None:
             self.catalog.jobs.fail(job, outcome.code, outcome.message, outcome.result)
         else:
             self.catalog.jobs.finish(job, outcome.state, outcome.message, outcome.result)
-        return outcome
 
     def restore(self, number: int) -> Outcome:
         """Restore a revision as a worker would."""
@@ -257,7 +262,7 @@ def new_kb(name: str) -> NewKnowledgeBase:
         description="",
         language="auto",
         embedding_model="builtin",
-        fingerprint=BuiltinEncoder.fingerprint,
+        fingerprint=SplitterSettings(target_tokens=16).name_space(BuiltinEncoder.fingerprint),
         dimension=BuiltinEncoder.dimension,
         chunk_tokens=16,
     )

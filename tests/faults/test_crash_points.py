@@ -79,6 +79,28 @@ def expect_indexed(client: Client) -> None:
     assert [job["state"] for job in client.list_jobs() if job["kind"] == "upload"] == ["succeeded", "succeeded"]
 
 
+# -- re-indexing: a worker dies -----------------------------------------------------------------------------------
+
+
+def die_in_reindex(server: Server, crash: str) -> None:
+    server.settings["chunk_tokens"] = 32  # for the next start as well
+    server.start(crash=crash)
+    client = server.open_client()
+    assert client.http.post(f"{client.path}/reindex", json={"mode": "full"}).status_code == 202
+    wait_until(lambda: "code=-9" in server.read_log(), "a worker died by SIGKILL")
+
+
+def expect_swapped(client: Client) -> None:
+    """Once, whenever it died; and what comes afterwards goes into the new space."""
+    assert_answers(client, KEPT)
+    found = [job for job in client.list_jobs() if job["kind"] == "reindex"]
+    assert [(job["state"], job["result"]["revision"]) for job in found] == [("succeeded", 3)]
+    assert client.http.get(client.path).json()["revision"] == 3
+    client.upload(to_upload(LATER))
+    client.wait_until_idle()
+    assert_answers(client, LATER)
+
+
 # -- deletion: the server dies ------------------------------------------------------------------------------------
 
 
@@ -134,6 +156,8 @@ SCENARIOS = {
     "stage.done": Scenario(reach=die_in_worker, judge=expect_indexed),
     "publish.pre_commit": Scenario(reach=die_in_worker, judge=expect_indexed, passes=2),
     "publish.post_commit": Scenario(reach=die_in_worker, judge=expect_indexed),
+    "swap.pre_commit": Scenario(reach=die_in_reindex, judge=expect_swapped),
+    "swap.post_commit": Scenario(reach=die_in_reindex, judge=expect_swapped),
     "snap.half": Scenario(reach=die_in_worker, judge=expect_indexed),
     "snap.pre_fsync": Scenario(reach=die_in_worker, judge=expect_indexed, passes=3),  # of the manifest
     "snap.pre_rename": Scenario(reach=die_in_worker, judge=expect_indexed, passes=2),
@@ -153,7 +177,16 @@ def test_every_point_has_a_scenario() -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_what_was_promised_is_kept_and_nothing_is_half_done(indexed: Path, tmp_path: Path, point: str) -> None:
-    scenario = SCENARIOS[point]
+    play(SCENARIOS[point], point, indexed, tmp_path)
+
+
+@pytest.mark.parametrize("point", ["job.claimed", "stage.mid_rows:4", "snap.half", "man.post_rename"])
+def test_a_re_index_goes_on_where_it_died(indexed: Path, tmp_path: Path, point: str) -> None:
+    name, _, passes = point.partition(":")
+    play(Scenario(reach=die_in_reindex, judge=expect_swapped, passes=int(passes or 1)), name, indexed, tmp_path)
+
+
+def play(scenario: Scenario, point: str, indexed: Path, tmp_path: Path) -> None:
     server = Server(tmp_path / "store")
     shutil.copytree(indexed, server.data_dir)
     try:

@@ -290,3 +290,39 @@ def test_output_bears_every_encoding(server: KbServer, encoding: str) -> None:
     assert (plain.returncode, plain.stderr) == (0, b"")
     as_json = run_process(server, "search", "q", "--json", PYTHONIOENCODING=encoding)
     assert json.loads(as_json.stdout)["passages"][0]["text"] == PASSAGE["text"]
+
+
+# -- re-indexing -----------------------------------------------------------
+
+
+def test_reindex_waits_and_shows_the_job(server: KbServer, run: Run) -> None:
+    server.add_base("one")
+    result = run("reindex", "--full", "--no-gate", "--embedding-model", "org/model")
+    assert result.exit_code == 0
+    assert "state:           succeeded\n" in result.stdout
+    (sent,) = server.find("POST", "/reindex")
+    assert json.loads(sent.body) == {"mode": "full", "gate": False, "embedding_model": "org/model"}
+
+
+def test_reindex_syncs_the_sources_unless_told_otherwise(server: KbServer, run: Run) -> None:
+    server.add_base("one")
+    assert json.loads(run("reindex", "--no-wait", "--json").stdout)["id"] == "r1"
+    (sent,) = server.find("POST", "/reindex")
+    assert json.loads(sent.body) == {"mode": "changed", "gate": True}
+    assert run("reindex", "--embedding-model", "x").exit_code == 2
+
+
+def test_reindex_that_failed_says_so(server: KbServer, run: Run) -> None:
+    server.add_base("one")
+    server.job_ending = "failed"
+    assert run("reindex", "--full").exit_code == 1
+
+
+def test_reindex_follows_the_syncs_it_started(server: KbServer, run: Run) -> None:
+    server.add_base("one")
+    server.reindex_result = {"sync_jobs": ["s1", "s2"]}
+    for name in ("s1", "s2"):
+        server.jobs[name] = {"id": name, "kind": "sync", "state": "queued", "done": 0, "total": 2}
+    lines = run("reindex", "--json").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["r1", "s1", "s2"]
+    assert {json.loads(line)["state"] for line in lines} == {"succeeded"}

@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("document", sa.Column("retry_at", TIME))
     op.add_column("version", sa.Column("stat", sa.String(length=64)))
     op.create_index("ix_document_source_id", "document", ["source_id"])
+    op.add_column("version", sa.Column("headings", sa.JSON()))
     op.add_column("job", sa.Column("params", sa.JSON()))
     op.add_column("job", sa.Column("result", sa.JSON()))
     op.add_column("job", sa.Column("error_code", sa.String(length=64)))
@@ -88,7 +89,7 @@ def downgrade() -> None:
     for table, names in (
         ("revision", ("gone_at", "kind")),
         ("job", ("error_code", "result", "params")),
-        ("version", ("stat",)),
+        ("version", ("headings", "stat")),
         ("document", ("retry_at", "failures", "removed_revision")),
         ("space", ("retired_at", "chunk_tokens")),
     ):
