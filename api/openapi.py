@@ -14,12 +14,14 @@ from pydantic.json_schema import models_json_schema
 from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
+from api.schemas.revision import Restoration
 from api.schemas.search import SearchBody
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
     KnowledgeBaseCreation,
     KnowledgeBaseChange,
     DocumentDeletion,
+    Restoration,
     SearchBody,
     AskBody,
 )
