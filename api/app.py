@@ -21,9 +21,33 @@ from api.boundary import Boundary
 from api.errors import Problem, render_problem, to_problem
 from api.json_body import refuse_faults, to_fault
 from api.openapi import PAGE_POLICY, describe_api, write_docs_page
-from api.routes import ask, contents, documents, health, jobs, knowledge_bases, revisions, search
+from api.routes import (
+    ask,
+    contents,
+    documents,
+    golden_questions,
+    health,
+    jobs,
+    knowledge_bases,
+    revisions,
+    search,
+    sources,
+)
 from kb.errors import KbError
 
+# Routes are built when they are first asked for, in this order: whoever waits for `ready` need not wait for all.
+NOUNS = (
+    health,
+    knowledge_bases,
+    documents,
+    contents,
+    sources,
+    revisions,
+    golden_questions,
+    jobs,
+    search,
+    ask,
+)
 SEALERS = 16  # threads that wait for the disk, not for the processor
 
 
@@ -40,8 +64,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.sealers = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
-    # Routes are built when they are first asked for, in this order: whoever waits for `ready` need not wait for all.
-    for noun in (health, knowledge_bases, documents, contents, revisions, jobs, search, ask):
+    for noun in NOUNS:
         app.include_router(noun.router)
     app.add_exception_handler(KbError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

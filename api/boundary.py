@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BadRequest, describe_fault, internal_problem, render_problem, to_problem
+from api.json_body import has_body
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -48,9 +49,8 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        exchange = _Exchange(request_id=secrets.token_hex(8), began=perf_counter(), body_read=not has_body)
+        body_read = not has_body(Headers(scope=scope))
+        exchange = _Exchange(request_id=secrets.token_hex(8), began=perf_counter(), body_read=body_read)
 
         async def receive_noting() -> Message:
             message = await receive()

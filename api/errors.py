@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, Unavailable
+from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, NothingAccepted, Unavailable
 
 PROBLEM = "application/problem+json"
 SERVER_FAULT = "internal_error"
@@ -25,6 +25,7 @@ BY_CODE: Mapping[str, int] = {
     "field_too_large": 400,
     "cross_site": 403,
     "request_timeout": 408,
+    "archive_too_large": 413,
     "too_large": 413,
     "unsupported_media_type": 415,
     "disk_full": 507,
@@ -77,6 +78,8 @@ def to_problem(error: KbError) -> Problem:
     if status == 500:
         return internal_problem()
     more = error.more if isinstance(error, BadRequest) else {}
+    if isinstance(error, NothingAccepted):
+        more = {"rejected": error.rejected}
     headers = {"retry-after": RETRY_AFTER_S[status]} if status in RETRY_AFTER_S else {}
     return Problem(status=status, code=error.code, detail=error.detail, more=more, headers=headers)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from api.errors import BadRequest, FieldFault
@@ -41,14 +42,13 @@ async def iter_body(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def read_json(model: type[Model], *, required: bool = True) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency that gives the request's body as `model`; one that is not `required` may be left out."""
+def read_json(model: type[Model], *, may_be_empty: bool = False) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that gives the request's body as `model`; where it may be empty, no body is `{}`."""
 
     async def read(request: Request) -> Model:
-        if not required and request.headers.get("content-length", "0") == "0" and not _is_chunked(request):
-            return model()
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if may_be_empty and not has_body(request.headers):
+            return validate_json(model, {})
+        if read_media_type(request) != "application/json":
             raise InvalidInput("unsupported_media_type", "send the body as application/json")
         body = b"".join([piece async for piece in iter_body(request, LONGEST_BODY)])
         return validate_json(model, parse_json(body))
@@ -56,14 +56,19 @@ def read_json(model: type[Model], *, required: bool = True) -> Callable[[Request
     return read
 
 
-def _is_chunked(request: Request) -> bool:
-    return "transfer-encoding" in request.headers
+def read_media_type(request: Request) -> str:
+    """Without parameters such as `charset`, in small letters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def describe_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def describe_body(model: type[BaseModel], *, may_be_empty: bool = False) -> dict[str, Any]:
     """What a route that reads `model` tells OpenAPI; `api.openapi` adds the schema it points to."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": not may_be_empty, "content": {"application/json": {"schema": schema}}}}
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401

@@ -13,17 +13,25 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
+from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.revision import Restoration
 from api.schemas.search import SearchBody
+from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
     KnowledgeBaseCreation,
     KnowledgeBaseChange,
     DocumentDeletion,
     Restoration,
+    SourceCreation,
+    SourceChange,
+    SyncRequest,
     SearchBody,
     AskBody,
+    GoldenQuestionBody,
+    GoldenQuestionChange,
+    GoldenQuestionImport,
 )
 PROBLEM = {
     "type": "object",

@@ -1,58 +1,49 @@
-"""One upload on its way in: parts to sealed files, and what of it is accepted.
+"""One upload on its way in: parts to files, archives to more files, and all of them to what is to be recorded.
 
-Blocking, and called in threads. Nothing is visible before `keep_files`: every file lies under a temporary name, each is
-fsynced by a pool while the next one still comes in, and whatever goes wrong, `close` leaves no temporary file behind.
-One bad file never refuses the others: it stands in `rejected` with its code.
+Blocking, and called in threads. Nothing is visible before `keep_files`: every file lies under a temporary name or none,
+and whatever goes wrong, `close` leaves no temporary file behind.
 """
 
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
-from api.document_path import check_path
+from api.accepted_files import AcceptedFiles, IncomingFile
+from api.archives import ArchiveEntry, ArchiveLimits, iter_entries
 from api.errors import BadRequest
 from api.json_body import parse_json
 from api.multipart import PartBegin, PartData, PartEnd, PartEvent, PartReader
 from api.schemas.text import check_metadata
-from kb.blobs import BlobStore, BlobWriter
+from kb.blobs import BlobStore, raise_for_disk
 from kb.catalog.uploads import Upload, UploadedFile
 from kb.errors import InvalidInput
-from kb.media_type import sniff_media_type
 
 LONGEST_FIELD = 1_000_000  # bytes of a part that is no file
-MOST_SEALING = 64  # files whose fsync is still under way; more would be open files and memory without a gain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadLimits:
     file_bytes: int
     files: int
-
-
-@dataclass(kw_only=True, slots=True)
-class _SealedFile:
-    path: str
-    media_type: str
-    writer: BlobWriter
-    sha256: Future[str]
+    archive: ArchiveLimits
 
 
 @dataclass(kw_only=True, slots=True)
 class _Part:
-    """The part that is being received: a field's text, or a file's writer; neither for what is skipped."""
+    """The part that is being received: a field's text, a file, or the archive; nothing of it for what is skipped."""
 
     name: str
     path: str = ""
     text: bytearray | None = None
-    writer: BlobWriter | None = None
-    open_file: ExitStack = field(default_factory=ExitStack)
+    file: IncomingFile | None = None
+    archive: IO[bytes] | None = None
 
 
 class UploadIntake:
@@ -63,14 +54,12 @@ class UploadIntake:
         self._reader = PartReader(content_type)
         self._blobs = blobs
         self._limits = limits
-        self._sealers = sealers
         self._part: _Part | None = None
-        self._parts = 0
-        self._seen: set[str] = set()
-        self._sealed: list[_SealedFile] = []
-        self._rejected: list[dict[str, str]] = []
+        self._parts = 0  # that are files
+        self._files = AcceptedFiles(blobs, limits.file_bytes, sealers)
+        self._archive: _Part | None = None
         self._metadata: dict[str, Any] | None = None
-        self._temporaries = ExitStack()
+        self._open = ExitStack()
         self._lock = Lock()  # a cancelled request may close while a thread still feeds
 
     def feed(self, data: bytes) -> None:
@@ -81,22 +70,24 @@ class UploadIntake:
                 self._take(event)
 
     def keep_files(self, kb_id: str, idempotency_key: str | None) -> Upload:
-        """Make the accepted files durable under their final names; what is to be recorded.
+        """Unpack the archive, and make the accepted files durable under their final names; what is to be recorded.
 
-        Raises BadRequest (`nothing_accepted`), InvalidInput (`bad_multipart`), Unavailable (`disk_full`).
+        Raises BadRequest (`nothing_accepted`, `archive_broken`, `archive_too_large`, `unsupported_archive`),
+        InvalidInput (`bad_multipart`), Unavailable (`disk_full`).
         """
         with self._lock:
             self._reader.finish()
-            if not self._sealed:
-                detail = "no file of this request can be taken" if self._rejected else "the request holds no file"
-                raise BadRequest("nothing_accepted", detail, rejected=self._rejected)
-            by_sha = {sealed.sha256.result(): sealed.writer.temporary for sealed in self._sealed}
-            self._blobs.adopt(by_sha)
-            files = [_describe(sealed) for sealed in self._sealed]
+            if self._archive is not None:
+                self._unpack(self._archive)
+            rejected = self._files.rejected
+            if not self._files:
+                detail = "no file of this request can be taken" if rejected else "the request holds no file"
+                raise BadRequest("nothing_accepted", detail, rejected=rejected)
+            files = self._files.keep()
             return Upload(
                 kb_id=kb_id,
                 files=files,
-                rejected=self._rejected,
+                rejected=rejected,
                 metadata=self._metadata or {},
                 idempotency_key=idempotency_key,
                 request_sha=self._hash_request(files),
@@ -105,13 +96,9 @@ class UploadIntake:
     def close(self) -> None:
         """Remove what is left under temporary names."""
         with self._lock:
-            if self._part is not None:
-                self._part.open_file.close()
-                self._part = None
-            for sealed in self._sealed:
-                if not sealed.sha256.cancel():
-                    sealed.sha256.exception()  # waits: its file must not be closed under it
-            self._temporaries.close()
+            with suppress(OSError):  # on a full disk closing the archive fails as writing did
+                self._open.close()
+            self._files.close()
 
     def _take(self, event: PartEvent) -> None:
         match event:
@@ -124,75 +111,105 @@ class UploadIntake:
                 self._end_part(part)
 
     def _begin_part(self, begin: PartBegin) -> _Part:
+        match begin.name:
+            case "metadata":
+                if self._metadata is not None:
+                    raise InvalidInput("bad_metadata", "there are two parts named metadata")
+                return _Part(name="metadata", text=bytearray())
+            case "archive":
+                if self._archive is not None:
+                    raise InvalidInput("too_many_parts", "a request may hold one archive; send several requests")
+                archive = self._open.enter_context(self._blobs.open_scratch())
+                self._archive = _Part(name="archive", path=begin.filename or "", archive=archive)
+                return self._archive
+            case "files":
+                return self._begin_file(begin)
+        known = "files, archive and metadata"
+        raise BadRequest("unknown_field", f"there is no part {begin.name[:64]!r}; parts are {known}")
+
+    def _begin_file(self, begin: PartBegin) -> _Part:
         self._parts += 1
-        if self._parts > self._limits.files + 1:  # the files and `metadata`
+        if self._parts > self._limits.files:
             raise InvalidInput("too_many_parts", f"a request may hold {self._limits.files} files; send several")
-        if begin.name == "metadata":
-            if self._metadata is not None:
-                raise InvalidInput("bad_metadata", "there are two parts named metadata")
-            return _Part(name="metadata", text=bytearray())
-        if begin.name != "files":
-            raise BadRequest("unknown_field", f"there is no part {begin.name[:64]!r}; parts are files and metadata")
         part = _Part(name="files", path=begin.filename or "")
         try:
-            part.path = self._claim_path(begin)
+            if begin.broken:
+                raise InvalidInput("bad_path", "the file name is not UTF-8")
+            part.file = self._files.open_file(part.path)
         except InvalidInput as fault:
-            self._reject(part.path, fault)
-            return part
-        part.writer = part.open_file.enter_context(self._blobs.open_writer(self._limits.file_bytes))
+            self._files.reject(part.path, fault)
+        else:
+            part.path = part.file.path
+            self._open.enter_context(part.file.held)
         return part
-
-    def _claim_path(self, begin: PartBegin) -> str:
-        if begin.broken:
-            raise InvalidInput("bad_path", "the file name is not UTF-8")
-        path = check_path(begin.filename or "")
-        if path in self._seen:
-            raise InvalidInput("duplicate_path", "the request holds this path already; the first one is taken")
-        self._seen.add(path)
-        return path
 
     def _write(self, part: _Part, data: bytes) -> None:
         if part.text is not None:
             part.text += data
             if len(part.text) > LONGEST_FIELD:
                 raise InvalidInput("field_too_large", f"the part {part.name} is larger than {LONGEST_FIELD} bytes")
-        elif part.writer is not None:
+        elif part.archive is not None:
             try:
-                part.writer.write(data)
+                part.archive.write(data)
+            except OSError as error:
+                raise_for_disk(error)
+                raise
+        elif part.file is not None:
+            try:
+                part.file.writer.write(data)
             except InvalidInput as fault:  # the rest of it is skipped
-                self._reject(part.path, fault)
-                part.open_file.close()
-                part.writer = None
+                self._drop(part, part.file, fault)
 
     def _end_part(self, part: _Part) -> None:
         if part.text is not None:
             self._metadata = read_metadata(bytes(part.text))
-        elif part.writer is not None:
+        elif part.file is not None:
             try:
-                media_type = _find_media_type(part.path, part.writer)
+                self._files.accept(part.file)
             except InvalidInput as fault:
-                self._reject(part.path, fault)
-                part.open_file.close()
-                return
-            self._temporaries.push(part.open_file.pop_all())
-            self._seal(part.path, media_type, part.writer)
+                self._drop(part, part.file, fault)
 
-    def _seal(self, path: str, media_type: str, writer: BlobWriter) -> None:
-        waiting = len(self._sealed) - MOST_SEALING
-        if waiting >= 0:
-            self._sealed[waiting].sha256.result()
-        self._sealed.append(
-            _SealedFile(path=path, media_type=media_type, writer=writer, sha256=self._sealers.submit(writer.seal))
-        )
+    def _drop(self, part: _Part, file: IncomingFile, fault: InvalidInput) -> None:
+        self._files.reject(part.path, fault)
+        file.held.close()
+        part.file = None
 
-    def _reject(self, path: str, fault: InvalidInput) -> None:
-        self._rejected.append({"path": path[:1024], "code": fault.code, "detail": fault.detail})
+    def _unpack(self, part: _Part) -> None:
+        archive = part.archive
+        if archive is None or not archive.tell():
+            self._files.reject(part.path, InvalidInput("file_empty", "the archive has no bytes"))
+            return
+        try:
+            for entry in iter_entries(archive, self._limits.archive):
+                self._unpack_entry(entry)
+        except OSError as error:
+            raise_for_disk(error)
+            raise
+
+    def _unpack_entry(self, entry: ArchiveEntry) -> None:
+        try:
+            if entry.fault is not None:
+                raise entry.fault
+            if entry.size > self._limits.file_bytes:
+                raise InvalidInput("too_large", f"the file is larger than {self._limits.file_bytes} bytes")
+            file = self._files.open_file(entry.path)
+            with file.held:
+                for piece in entry.pieces:
+                    is_first = file.writer.size == 0
+                    file.writer.write(piece)
+                    if is_first:  # what cannot be taken is not unpacked to its end
+                        file.find_media_type()
+                self._files.accept(file)
+        except BadRequest:  # of the whole archive
+            raise
+        except InvalidInput as fault:
+            self._files.reject(entry.path, fault)
 
     def _hash_request(self, files: list[UploadedFile]) -> str:
         """Of everything the request said, not of its bytes: every client draws a new boundary for a repetition."""
         said = [
             [[file.path, file.sha256] for file in files],
-            [[rejected["path"], rejected["code"]] for rejected in self._rejected],
+            [[rejected["path"], rejected["code"]] for rejected in self._files.rejected],
             self._metadata,
         ]
         return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -205,15 +222,3 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         raise InvalidInput("bad_metadata", "metadata is not a JSON object")
     check_metadata(value)
     return value
-
-
-def _find_media_type(path: str, writer: BlobWriter) -> str:
-    if writer.size == 0:
-        raise InvalidInput("file_empty", "the file is empty")
-    return sniff_media_type(path, writer.head)
-
-
-def _describe(sealed: _SealedFile) -> UploadedFile:
-    return UploadedFile(
-        path=sealed.path, sha256=sealed.sha256.result(), size=sealed.writer.size, media_type=sealed.media_type
-    )

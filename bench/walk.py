@@ -1,7 +1,8 @@
 """`make bench`: measures the embedded profile from outside and prints tables with the targets beside the figures.
 
 start, memory → imports → push a thousand documents → grow to 10,000 chunks → change one document → search
-→ start again with all that; with --quality the retrieval quality, with --install the size of an installation
+→ start again with all that → list a folder in which nothing changed; with --quality the retrieval quality, with
+--install the size of an installation
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from quality import measure_quality
 from searching import QUESTIONS, measure_http, measure_in_process
 from server import Client, Server
 from starting import list_memory, measure_idle_memory, measure_imports, measure_starts, measure_starts_with
+from syncing import measure_listing
 from texts import Texts
 
 CHUNKS = 10_000
 KB = "bench"
+PARTS = ("starts", "store", "folder", "quality", "install")
 SETTLE_SECONDS = 3.0  # for the sealed generation to be taken over
 
 
@@ -31,11 +34,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="measure a fresh installation too (minutes)")
     parser.add_argument("--quality", action="store_true", help="measure retrieval quality too (minutes)")
-    parser.add_argument("--only", choices=("starts", "store", "quality", "install"), help="measure this alone")
+    parser.add_argument(
+        "--only", choices=("starts", "store", "folder", "quality", "install"), help="measure this alone"
+    )
     options = parser.parse_args()
     print(f"{describe_machine()}\n{describe_load()} before")
-    parts = {"starts": measure_starting, "store": measure_store, "quality": show_quality, "install": show_install}
-    chosen = {"starts": True, "store": True, "quality": options.quality, "install": options.install}
+    parts = {
+        "starts": measure_starting,
+        "store": measure_store,
+        "folder": show_folder,
+        "quality": show_quality,
+        "install": show_install,
+    }
+    chosen = {"starts": True, "store": True, "folder": True, "quality": options.quality, "install": options.install}
     for name, measure in parts.items():
         if name == options.only or (options.only is None and chosen[name]):
             measure()
@@ -81,6 +92,10 @@ def grow(server: Server, texts: Texts, folder: Path) -> list[str]:
 def count_chunks(server: Server) -> int:
     with Client(server.port) as client:
         return int(client.call("GET", f"/api/v1/knowledge-bases/{KB}")["chunks"])
+
+
+def show_folder() -> None:
+    print_group("A folder in which nothing changed", measure_listing())
 
 
 def show_quality() -> None:

@@ -113,12 +113,13 @@ class Indexer:
     def _load_batch(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:
         """Documents as they are read: the next one is parsed by a child while this one is split here.
 
-        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory.
+        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory. The
+        first is read even so: a job that is given away again and again must get on.
         """
         following = self._submit(run, batch[0])
         for version, upcoming in zip_longest(batch, batch[1:]):
             reading = following
-            if run.is_stopping():
+            if version is not batch[0] and run.is_stopping():
                 reading.cancel()
                 return
             if upcoming is not None:

@@ -10,13 +10,14 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from kb import crash
 from kb.errors import Gone, InvalidInput, Unavailable
@@ -118,6 +119,17 @@ class BlobStore:
     def open_writer(self, limit: int | None = None) -> BlobWriter:
         """`limit` in bytes."""
         return BlobWriter(self, limit)
+
+    def open_scratch(self) -> IO[bytes]:
+        """A file without a name, for bytes that are read again soon; it is gone once closed, whatever happens.
+
+        Raises Unavailable (`disk_full`).
+        """
+        try:
+            return tempfile.TemporaryFile(dir=self.root / "tmp")
+        except OSError as error:
+            raise_for_disk(error)
+            raise
 
     def put(self, data: bytes) -> str:
         """Store `data`, return its SHA-256."""

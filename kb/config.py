@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,10 @@ class Settings(BaseSettings):
         1, ge=0, le=64, description="worker processes beside the server; 0 when `kb worker` runs elsewhere"
     )
     embedding: str = Field("builtin", description="embedding model of new knowledge bases: builtin, a name or a folder")
+    allowed_roots: str | None = Field(
+        None,
+        description="folders that folder sources may lie in, with a colon between them; default: working directory",
+    )
     llm_base_url: str | None = Field(None, description="chat server speaking the OpenAI protocol, ending in /v1")
     llm_model: str | None = Field(None, description="model name sent to the chat server")
     llm_api_key: SecretStr | None = Field(None, description="key for the chat server")
@@ -37,6 +42,10 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest file (too_large)")
     max_request_bytes: int = Field(1000 * MEGABYTE, ge=1, description="largest request (too_large)")
     max_request_files: int = Field(1000, ge=1, description="most files in one request (too_many_parts)")
+    max_archive_entries: int = Field(10_000, ge=1, description="most entries of an archive (archive_too_large)")
+    max_archive_bytes: int = Field(
+        2_000 * MEGABYTE, ge=1, description="most bytes an archive unpacks to (archive_too_large)"
+    )
     max_pages: int = Field(5_000, ge=1, description="most pages of a document (too_many_pages)")
     max_characters: int = Field(20_000_000, ge=1, description="most characters of a document's text (text_too_large)")
     max_question_characters: int = Field(8_000, ge=1, description="longest question (question_too_long)")
@@ -56,6 +65,14 @@ class Settings(BaseSettings):
     @classmethod
     def _make_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @property
+    def allowed_folders(self) -> tuple[Path, ...]:
+        """What KB_ALLOWED_ROOTS names, absolute; set to nothing it allows nothing."""
+        if self.allowed_roots is None:
+            return (Path.cwd(),)
+        named = (part.strip() for part in self.allowed_roots.split(os.pathsep))
+        return tuple(Path(part).expanduser().absolute() for part in named if part)
 
     @property
     def sqlalchemy_url(self) -> str:

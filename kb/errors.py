@@ -2,6 +2,7 @@
 
     KbError
     ├── InvalidInput        the caller must change something     (HTTP 400, 413, 415, 422)
+    │   └── NothingAccepted the same of every file of an upload
     ├── NotFound            there is no such thing               (404)
     ├── Conflict            it exists, or something is under way (409)
     ├── Gone                it was there and is no longer kept   (410)
@@ -15,6 +16,8 @@ Messages name the value and the way out. They never carry a key or a document's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class KbError(Exception):
     """Root of the tree. `code` is stable and snake_case, `detail` is for people."""
@@ -27,6 +30,14 @@ class KbError(Exception):
 
 class InvalidInput(KbError):
     """The request cannot be served as it stands; the caller must change it."""
+
+
+class NothingAccepted(InvalidInput):
+    """No file of an upload was taken; `rejected` says of each why."""
+
+    def __init__(self, rejected: Sequence[Mapping[str, str]]) -> None:
+        super().__init__("nothing_accepted", "no file of this request can be taken")
+        self.rejected = rejected
 
 
 class NotFound(KbError):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
-from kb.types import Candidate, ChangeSet, Filter, GateReport, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
+from kb.types import (
+    Candidate,
+    ChangeSet,
+    Filter,
+    GateReport,
+    Head,
+    IndexRow,
+    Source,
+    StoredChunk,
+    Vectors,
+    VisibleChunk,
+)
 
 OrdinalRange = tuple[int, int, int]  # version id, first ordinal, last ordinal
 
@@ -116,6 +127,18 @@ class Gate(Protocol):
         """None when the knowledge base has no golden questions. Publishes nothing, changes nothing.
 
         Raises NotFound (`knowledge_base_not_found`), Unavailable when a part it needs does not answer.
+        """
+        ...
+
+
+class SyncPlanner(Protocol):
+    """Says what a sync would do, and does nothing."""
+
+    def plan(self, source: Source) -> Mapping[str, Any]:
+        """`{added, changed, moved, removed, unchanged: n, paths: {added: […], changed: […], moved: [{from, to}],
+        removed: […], failed: [{path, code, detail}]}}`, paths as documents have them.
+
+        Raises InvalidInput (`root_…`) when the source cannot be read, NotFound, Unavailable.
         """
         ...
 

@@ -24,6 +24,20 @@ _WIDE_TEXT = re.compile("[\t\n\r -~\u00a0-\u024f\u2010-\u2026\u3000-\u30ff\u4e00
 _WIDE_ANCHORS = re.compile("[ \n，。、：；！？]")
 _WIDE_SAMPLE = 8192
 
+# Everyday characters of modern and classical Chinese, simplified and traditional: about half of any real Chinese text.
+_COMMON_HAN = frozenset(
+    "的一是不了在人有我他这这個个们們中来來上大为為和国國地到以说說时時要就出会會可也你对對生能而子那得于於着著下自之年过過发發后後作里裡裏"
+    "用道行所然家种種事成方多经經么麼去法学學如都同现現当當没沒动動面起看定天分还還进進好小部其些主样樣理心她本前开開但因只从從想实實日军軍"
+    "者意无無力它与與长長把机機十民第公此已工使情明性知全三又关關点點正业業外将將两兩高间間由问問很最重并並物手应應战戰向头頭文体體政美相见見"
+    "被利什二等产產或新己制身果加西月话話合回特代内內信表化老给給世位次度门門任常先海通教儿兒原东東声聲提立及比员員解水名真论論处處走义義各入"
+    "几幾口认認条條平系气氣题題活更别別打女变變四神总總何电電数數安少报報才结結反受目太量再感建务務做接必场場件计計管期市直德资資命山金指统統"
+    "区區保至队隊形社便空决決治展马馬科司五基书書非则則听聽白却界达達光放强強即像难難且权權思王完设設式色路记記南品住告类類求据據程北边邊死张張"
+    "该該交规規万萬取格望觉覺术術领領共确確传傳师師观觀清今切院让讓识識候带帶导導争爭运運曰乎焉矣吾汝君臣夫若故夏春秋冬六七八九百千元年月日"
+)
+_COMMON_BLOCK = re.compile("[\u4e00-\u9fff]")
+_ODD = re.compile("[\ue000-\uf8ff\ufffd\u3400-\u4dbf\x80-\x9f]|[\U000f0000-\U0010ffff]")
+_SURE_BAD_SHARE = 0.2
+
 
 def clean_text(text: str) -> str:
     """`text` without control characters, lone surrogates as U+FFFD, every line end as `\\n`, in NFC."""
@@ -86,3 +100,14 @@ def _reads_as_text(sample: bytes, codec: str) -> bool:
     if len(text) < 2 or not _WIDE_ANCHORS.search(text):
         return False
     return len(_WIDE_TEXT.findall(text)) >= 0.95 * len(text)
+
+
+def score_chinese(data: bytes, codec: str) -> float:
+    """Everyday share of the Han characters, less the share that is private, rare or undecodable."""
+    text = data.decode(codec, errors="replace")
+    han = _COMMON_BLOCK.findall(text)
+    odd = len(_ODD.findall(text))
+    if not han or odd > _SURE_BAD_SHARE * (len(han) + odd):
+        return 0.0
+    common = sum(character in _COMMON_HAN for character in han)
+    return (common - odd) / (len(han) + odd)

@@ -140,7 +140,7 @@ class Searcher:
             return
         try:
             with walk.time_step("embed"):
-                encoder = self._encoders.get_encoder(request.embedding_model)
+                encoder = self._encoders.get_encoder(walk.state.embedding_model)
                 _check_space(encoder, walk.state)
                 walk.vector = encoder.embed_question(request.query)
         except Unavailable:

@@ -46,6 +46,7 @@ class IndexState:
     sealed: int
     dense: DenseView
     lexical: LexicalView
+    embedding_model: str
 
 
 @dataclass(kw_only=True, slots=True)
@@ -181,6 +182,7 @@ class IndexShelf:
             sealed=generation.revision if generation else -1,
             dense=open_view(head.dimension, generation.dense if generation else None),
             lexical=copy.open_view(),
+            embedding_model=head.embedding_model,
         )
         if generation is not None:
             return self._advance(state, copy, head), copy
@@ -238,6 +240,7 @@ def _apply(
         sealed=state.sealed,
         dense=dense.pop(),
         lexical=lexical,
+        embedding_model=state.embedding_model,
     )
 
 

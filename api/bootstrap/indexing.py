@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from api.bootstrap.store import Store
 from ingest.indexing import Indexer
@@ -12,9 +13,16 @@ from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
 from ingest.restore import RestorePipeline
+from ingest.sources.intake import FileIntake
+from ingest.sources.registry import Roots
+from ingest.sources.schedule import Scheduler
+from ingest.sources.sync import FolderSync
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
+from kb.ports import Gate
 from kb.types import Job, JobKind, JobState
+from retrieval.candidate import CandidateIndexes
+from retrieval.gate import GoldenGate
 from retrieval.generations import find_kb_folder, seal_generation
 
 log = logging.getLogger(__name__)
@@ -33,9 +41,11 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     pipeline = UploadPipeline(store.catalog, indexer)
-    restore = RestorePipeline(store.catalog, store.texts, indexer, gate=None)
-    indexing = Indexing(store, pipeline, restore)
+    gate = build_gate(store)
+    restore = RestorePipeline(store.catalog, store.texts, indexer, gate)
+    indexing = Indexing(store, pipeline, restore, build_sync(store, indexer, gate))
     handlers = {
+        JobKind.SYNC: indexing.run_sync,
         JobKind.UPLOAD: indexing.run_upload,
         JobKind.RESTORE: indexing.run_restore,
         JobKind.SEAL: indexing.run_seal,
@@ -44,13 +54,33 @@ def build_worker(store: Store) -> tuple[Worker, ParserPool]:
     return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
 
 
+def build_gate(store: Store) -> GoldenGate:
+    """The gate that is asked before a change is published. It opens nothing before it is asked."""
+    catalog = store.catalog
+    indexes = CandidateIndexes(catalog.candidates, store.texts, store.encoders, store.folder.indexes)
+    return GoldenGate(catalog.golden, catalog.knowledge_bases, indexes)
+
+
+def build_sync(store: Store, indexer: Indexer, gate: Gate) -> FolderSync:
+    settings = store.settings
+    roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
+    intake = FileIntake(store.blobs, settings.max_file_bytes)
+    return FolderSync(store.catalog, indexer, intake, roots, gate)
+
+
+def build_scheduler(store: Store) -> Scheduler:
+    """Starts what sources' schedules name; one runs in each worker process."""
+    return Scheduler(store.catalog.sources, lambda: datetime.now(UTC))
+
+
 class Indexing:
     """Handlers of the worker's jobs."""
 
-    def __init__(self, store: Store, pipeline: UploadPipeline, restore: RestorePipeline) -> None:
+    def __init__(self, store: Store, pipeline: UploadPipeline, restore: RestorePipeline, sync: FolderSync) -> None:
         self._store = store
         self._pipeline = pipeline
         self._restore = restore
+        self._sync = sync
 
     def run_upload(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         return self._seal_behind(job, self._pipeline.run(job, is_stopping))
@@ -62,6 +92,9 @@ class Indexing:
         if outcome is not None and job.kb_id is not None:
             self._store.seal_if_due(job.kb_id)
         return outcome
+
+    def run_sync(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
+        return self._seal_behind(job, self._sync.run(job, is_stopping, datetime.now(UTC)))
 
     def run_seal(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         del is_stopping  # a generation is written in seconds and thrown away when it is interrupted

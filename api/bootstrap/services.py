@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
 
 from api.bootstrap.store import Store
+from ingest.sources.look import Planner
+from ingest.sources.registry import Roots, SourceRegistry
 from kb.config import Settings
 from kb.errors import StartRefused
+from kb.ports import SyncPlanner
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
 from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
@@ -26,6 +30,8 @@ class Services:
     searcher: Searcher
     answerer: Answerer
     chat: OpenAIChatModel | None
+    sources: SourceRegistry
+    planner: SyncPlanner
 
     def close(self) -> None:
         self.indexes.close()
@@ -41,7 +47,20 @@ def build_services(store: Store) -> Services:
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     answerer = Answerer(searcher, writer, limits, catalog.documents)
-    return Services(store=store, indexes=indexes, searcher=searcher, answerer=answerer, chat=chat)
+    roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
+    return Services(
+        store=store,
+        indexes=indexes,
+        searcher=searcher,
+        answerer=answerer,
+        chat=chat,
+        sources=SourceRegistry(catalog.sources, roots, _read_clock),
+        planner=Planner(catalog, roots, _read_clock),
+    )
+
+
+def _read_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 def _build_chat(settings: Settings) -> OpenAIChatModel | None:

@@ -18,7 +18,7 @@ from kb.data_folder import DataFolder
 from kb.errors import InvalidInput
 from kb.garbage import Garbage
 from kb.ports import EncoderSource
-from kb.types import JobKind, KnowledgeBase, Lane
+from kb.types import JobKind, KnowledgeBase, Lane, Source
 from retrieval.generations import find_space_folder, list_revisions
 
 # What a hub calls its models: one owner, one name. A request must not make the server open folders of its choice.
@@ -67,6 +67,11 @@ class Store:
         self.garbage.collect(purged)
         self.seal_if_due(kb_id)
         return purged.documents
+
+    def delete_source(self, source: Source, *, keep_documents: bool) -> None:
+        """Delete a source with its documents, or without. Raises NotFound."""
+        self.garbage.collect(self.catalog.sources.delete(source.id, keep_documents=keep_documents))
+        self.seal_if_due(source.kb_id)
 
     def seal_if_due(self, kb_id: str) -> None:
         """Queue a new index generation once the log has grown by enough since the last one.

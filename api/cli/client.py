@@ -65,9 +65,13 @@ class Client:
         """Raises CallFailed."""
         return self._call(lambda: self._http.build_request("POST", path, json=body or {}, timeout=ANSWER_TIMEOUT), 1)
 
-    def delete(self, path: str) -> None:
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Raises CallFailed."""
-        self._call(lambda: self._http.build_request("DELETE", path), 1)
+        return self._call(lambda: self._http.build_request("PATCH", path, json=body), 1)
+
+    def delete(self, path: str, params: Params | None = None) -> None:
+        """Raises CallFailed."""
+        self._call(lambda: self._http.build_request("DELETE", path, params=_drop_none(params)), 1)
 
     def list_items(self, path: str, params: Params | None = None) -> Iterator[dict[str, Any]]:
         """Every item of a list, page after page. Raises CallFailed."""

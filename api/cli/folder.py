@@ -17,11 +17,15 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a multipart header cannot carry them
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalFile:
-    """A regular file; `path` is the document's path, NFC with `/`; `place` is where its bytes are."""
+    """A regular file; `path` is the document's path, NFC with `/`; `place` is where its bytes are.
+
+    `part` of the form takes it: `files`, or `archive` for one that the server is to unpack.
+    """
 
     path: str
     place: str
     size: int
+    part: str = "files"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +62,19 @@ def list_folder(folder: Path, prefix: str = "") -> FolderListing:
         else:
             found[item.path] = item
     return FolderListing(files=[found[path] for path in sorted(found)], faults=faults)
+
+
+def list_archive(archive: Path) -> FolderListing:
+    """The archive alone: what is in it the server tells."""
+    name = unicodedata.normalize("NFC", show_name(archive.name))
+    if fault := _check_name(name, name):
+        return FolderListing(files=[], faults=[fault])
+    try:
+        size = archive.stat().st_size
+    except OSError as error:
+        fault = Fault(path=name, code="file_unreadable", detail=describe_os_error(error))
+        return FolderListing(files=[], faults=[fault])
+    return FolderListing(files=[LocalFile(path=name, place=str(archive), size=size, part="archive")], faults=[])
 
 
 def _walk(folder: str, prefix: str) -> Iterator[LocalFile | Fault]:

@@ -22,8 +22,11 @@ COMMANDS = {
     "push": ("api.cli.push", "Upload a folder and wait until it can be searched."),
     "documents": ("api.cli.documents", "List the documents of a knowledge base."),
     "rm": ("api.cli.documents", "Delete documents."),
+    "sources": ("api.cli.sources", "List, add, show, edit and remove sources: folders to keep in step with."),
+    "sync": ("api.cli.sync", "Sync sources now, or show what a sync would do."),
     "search": ("api.cli.search", "Find the passages nearest to a question."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
+    "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
     "revisions": ("api.cli.revisions", "List, show and restore revisions."),
     "jobs": ("api.cli.jobs", "List, show, cancel and retry jobs."),
 }

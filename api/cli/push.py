@@ -1,7 +1,8 @@
-"""`kb push`: list the folder → send it → wait for its jobs → report. Every document that did not make it is named."""
+"""`kb push`: list the folder → send it, or its archive → wait for its jobs → report. What did not make it is named."""
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from collections import Counter
@@ -14,7 +15,7 @@ import click
 
 from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import CallFailed, ExitCode
-from api.cli.folder import Fault, FolderListing, list_folder, pack_batches
+from api.cli.folder import Fault, FolderListing, list_archive, list_folder, pack_batches
 from api.cli.output import Output, format_size
 from api.cli.progress import show_stage
 from api.cli.session import NAME, TEXT, Session, is_unicode, talk_to_server
@@ -23,6 +24,7 @@ from api.cli.watch import Job, job_path, watch_jobs
 
 NOT_FOUND = 404
 CONFLICT = 409
+ARCHIVE = re.compile(r"\.(?:zip|tar\.gz|tgz)$", re.IGNORECASE)
 
 
 class PushOptions(TypedDict):
@@ -44,19 +46,19 @@ class PushReport:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id (default: the folder's name).")
+@click.argument("folder", metavar="FOLDER|ARCHIVE", type=click.Path(exists=True, path_type=Path))
+@click.option("--kb", type=NAME, help="Knowledge base, by name or id (default: the folder's or archive's name).")
 @click.option("--create/--no-create", default=True, help="Create the knowledge base when there is none (default: do).")
 @click.option("--prefix", type=TEXT, default="/", show_default=False, help="Put the documents under this path.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be sent; asks no server.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the documents are indexed.")
 @talk_to_server
 def push(session: Session, folder: Path, **options: Unpack[PushOptions]) -> None:
-    """Upload FOLDER and wait until it can be searched. Hidden files and links are left out; what the server already
-    has is not indexed again."""
+    """Upload a folder, or a .zip or .tar.gz of one, and wait until it can be searched. Hidden files and links are left
+    out; what the server already has is not indexed again."""
     started = time.monotonic()
     kb = options["kb"] or name_after(folder)
-    listing = list_folder(folder, options["prefix"])
+    listing = list_documents(folder, options["prefix"])
     for fault in listing.faults:
         session.output.say(f"skipped: {fault.path}: {fault.detail}")
     if options["dry_run"]:
@@ -73,9 +75,22 @@ def push(session: Session, folder: Path, **options: Unpack[PushOptions]) -> None
 
 def name_after(folder: Path) -> str:
     name = unicodedata.normalize("NFC", folder.resolve().name)
+    if not folder.is_dir():
+        name = ARCHIVE.sub("", name)
     if not name or not is_unicode(name):
         raise click.UsageError("the folder's name cannot name a knowledge base: say --kb NAME")
     return name
+
+
+def list_documents(folder: Path, prefix: str) -> FolderListing:
+    """Raises UsageError for a file that is no archive, and for an archive with a prefix."""
+    if folder.is_dir():
+        return list_folder(folder, prefix)
+    if not ARCHIVE.search(folder.name):
+        raise click.UsageError(f"{folder.name!a} is neither a folder nor a .zip or .tar.gz")
+    if prefix.strip("/"):
+        raise click.UsageError("--prefix does not go with an archive: its documents have their paths within it")
+    return list_archive(folder)
 
 
 def find_knowledge_base(client: Client, kb: str, *, create: bool) -> None:

@@ -144,7 +144,7 @@ class MultipartBody:
         self.take_back()
         held = bytearray()
         for file in self._files:
-            held += write_part_head(self._boundary, file.path)
+            held += write_part_head(self._boundary, file.part, file.path)
             with open(file.place, "rb", buffering=0) as source:  # noqa: PTH123 - a Path each costs more than reading
                 while piece := source.read(PIECE):
                     self._counted += len(piece)
@@ -157,9 +157,9 @@ class MultipartBody:
         yield bytes(held) + b"--" + self._boundary + b"--\r\n"
 
 
-def write_part_head(boundary: bytes, path: str) -> bytes:
+def write_part_head(boundary: bytes, part: str, path: str) -> bytes:
     name = path.replace("\\", "\\\\").replace('"', '\\"')
-    disposition = f'Content-Disposition: form-data; name="files"; filename="{name}"'
+    disposition = f'Content-Disposition: form-data; name="{part}"; filename="{name}"'
     if "%" in path:  # browsers write %22 for a quotation mark, so that a server may read it as one
         disposition += f"; filename*=UTF-8''{quote(path, safe='')}"
     return b"--" + boundary + b"\r\n" + disposition.encode() + b"\r\nContent-Type: application/octet-stream\r\n\r\n"

@@ -9,7 +9,7 @@ from threading import Event, Thread, Timer
 
 import click
 
-from api.bootstrap.indexing import build_worker
+from api.bootstrap.indexing import build_scheduler, build_worker
 from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import PATIENCE_SECONDS
@@ -38,9 +38,14 @@ def worker(*, supervised: bool) -> None:
     if supervised:
         Thread(target=_stop_with_parent, args=(stop,), name="parent", daemon=True).start()
     running, pool = build_worker(store)
+    # In a thread of its own, so that a night is not late because a long job runs.
+    schedule = Thread(target=build_scheduler(store).run, args=(stop,), name="schedule", daemon=True)
+    schedule.start()
     try:
         running.run(stop)
     finally:
+        stop.set()
+        schedule.join()
         pool.close()
         store.close()
 

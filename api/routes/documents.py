@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.archives import ArchiveLimits
 from api.deps import find_document, find_knowledge_base, get_catalog, get_sealers, get_services
 from api.json_body import describe_body, iter_body, read_json
 from api.paging import Cursor, Limit, Page, cut_page, read_cursor
@@ -21,8 +22,10 @@ from api.schemas.document import (
     UploadAnswer,
     show_document,
 )
+from api.schemas.text import PathPrefix
 from api.uploads import UploadIntake, UploadLimits
 from kb.catalog.documents import DocumentFilter
+from kb.config import Settings
 from kb.errors import InvalidInput, NotFound
 from kb.types import DocumentStatus
 
@@ -39,9 +42,14 @@ _UPLOAD_SCHEMA: dict[str, Any] = {
             "items": {"type": "string", "format": "binary"},
             "description": "each file's name may be a relative path; the path is the document's identity",
         },
+        "archive": {
+            "type": "string",
+            "format": "binary",
+            "description": "one .zip or .tar.gz of a folder: each file in it is a document under its path there",
+        },
         "metadata": {"type": "object", "description": "put on each document of the request"},
     },
-    "required": ["files"],
+    "anyOf": [{"required": ["files"]}, {"required": ["archive"]}],
 }
 _IDEMPOTENCY_HEADER = {
     "name": "Idempotency-Key",
@@ -61,13 +69,13 @@ _IDEMPOTENCY_HEADER = {
     },
 )
 async def upload_documents(request: Request, kb: str) -> Response:
-    """Upload files. Answered once bytes and rows are durable; a worker indexes them then."""
+    """Upload files, or an archive of them. Answered once bytes and rows are durable; a worker indexes them then."""
     found = await run_in_threadpool(find_knowledge_base, request, kb)
     store, key = get_services(request).store, _read_key(request)
     settings = store.settings
     intake = UploadIntake(
         store.blobs,
-        UploadLimits(file_bytes=settings.max_file_bytes, files=settings.max_request_files),
+        _read_limits(settings),
         request.headers.get("content-type", ""),
         get_sealers(request),
     )
@@ -84,7 +92,7 @@ def list_documents(
     request: Request,
     kb: str,
     status: DocumentStatus | None = None,
-    path_prefix: Annotated[str, Query(max_length=1024)] = "",
+    path_prefix: Annotated[PathPrefix, Query(max_length=1024)] = "",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -126,6 +134,11 @@ def retry_document(request: Request, kb: str, document_id: str) -> Response:
     """Index the newest bytes of a document once more."""
     document = find_document(request, kb, document_id)
     return JsonAnswer(StartedJob(job_id=get_catalog(request).uploads.retry(document.id)), 202)
+
+
+def _read_limits(settings: Settings) -> UploadLimits:
+    archive = ArchiveLimits(entries=settings.max_archive_entries, bytes=settings.max_archive_bytes)
+    return UploadLimits(file_bytes=settings.max_file_bytes, files=settings.max_request_files, archive=archive)
 
 
 async def _receive(request: Request, intake: UploadIntake, limit: int) -> None:

@@ -14,6 +14,7 @@ from api.schemas.knowledge_base import (
     KnowledgeBaseAnswer,
     KnowledgeBaseChange,
     KnowledgeBaseCreation,
+    read_changes,
     show_knowledge_base,
 )
 
@@ -51,9 +52,9 @@ def get_knowledge_base(request: Request, kb: str) -> Response:
 def change_knowledge_base(
     request: Request, kb: str, body: Annotated[KnowledgeBaseChange, Depends(read_json(KnowledgeBaseChange))]
 ) -> Response:
-    """Rename or describe a knowledge base."""
+    """Rename or describe a knowledge base, or set its limits for what is published."""
     found = find_knowledge_base(request, kb)
-    changed = get_catalog(request).knowledge_bases.update(found.id, body.model_dump(exclude_none=True))
+    changed = get_catalog(request).knowledge_bases.update(found.id, *read_changes(body))
     return JsonAnswer(show_knowledge_base(changed))
 
 

@@ -42,13 +42,13 @@ def get_revision(request: Request, kb: str, number: str) -> Response:
     "/{number}/restore",
     status_code=202,
     response_model=StartedJob,
-    openapi_extra=describe_body(Restoration, required=False),
+    openapi_extra=describe_body(Restoration, may_be_empty=True),
 )
 def restore_revision(
     request: Request,
     kb: str,
     number: str,
-    body: Annotated[Restoration, Depends(read_json(Restoration, required=False))],
+    body: Annotated[Restoration, Depends(read_json(Restoration, may_be_empty=True))],
 ) -> Response:
     """Let answer again what answered at a revision, as one more revision."""
     found = find_knowledge_base(request, kb)

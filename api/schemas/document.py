@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import Field
 
-from api.schemas.text import RequestBody
+from api.schemas.text import PathPrefix, RequestBody
 from kb.types import Document, StoredChunk
 
 
 class DocumentDeletion(RequestBody):
     ids: list[str] = Field(default_factory=list, max_length=10_000)
-    path_prefix: str | None = Field(None, min_length=1, max_length=1024)
+    path_prefix: PathPrefix | None = Field(None, min_length=1, max_length=1024)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

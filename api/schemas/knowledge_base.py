@@ -18,9 +18,24 @@ class KnowledgeBaseCreation(RequestBody):
     embedding_model: str | None = Field(None, min_length=1, max_length=255)
 
 
+class GateChange(RequestBody):
+    """How far the rates of the golden questions may fall."""
+
+    hit_rate_fall: float | None = Field(None, ge=0, le=1)
+    mrr_fall: float | None = Field(None, ge=0, le=1)
+
+
 class KnowledgeBaseChange(RequestBody):
     name: Name | None = None
     description: Description | None = None
+    gate: GateChange | None = None
+    vanish_share: float | None = Field(None, ge=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateAnswer:
+    hit_rate_fall: float
+    mrr_fall: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +49,16 @@ class KnowledgeBaseAnswer:
     revision: int
     documents: int
     chunks: int
+    gate: GateAnswer
+    vanish_share: float
     created_at: datetime
+
+
+def read_changes(body: KnowledgeBaseChange) -> tuple[dict[str, str], dict[str, float]]:
+    """What is to change: the knowledge base's own fields, and its limits."""
+    fields = body.model_dump(exclude_none=True, include={"name", "description"})
+    limits = body.model_dump(exclude_none=True, include={"vanish_share"})
+    return fields, limits | (body.gate.model_dump(exclude_none=True) if body.gate else {})
 
 
 def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
@@ -48,5 +72,7 @@ def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
         revision=found.revision,
         documents=found.documents,
         chunks=found.chunks,
+        gate=GateAnswer(hit_rate_fall=found.limits.hit_rate_fall, mrr_fall=found.limits.mrr_fall),
+        vanish_share=found.limits.vanish_share,
         created_at=found.created_at,
     )

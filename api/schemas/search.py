@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas.text import RequestBody
+from api.schemas.text import PathPrefix, RequestBody
 from kb.types import Filter
 from retrieval.search import TOP_K_LIMIT, Passage, SearchResult
 
@@ -16,7 +16,7 @@ MOST_TOKENS = 100_000
 
 
 class SearchFilter(RequestBody):
-    path_prefix: str | None = Field(None, max_length=1024)
+    path_prefix: PathPrefix | None = Field(None, max_length=1024)
     language: str | None = Field(None, max_length=16)
     metadata: dict[str, Any] = Field(default_factory=dict)
 

@@ -70,5 +70,11 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
             )
 
 
+def compose(text: str) -> str:
+    """In NFC, as paths are kept: a Mac types names taken apart."""
+    return unicodedata.normalize("NFC", text)
+
+
+PathPrefix = Annotated[str, AfterValidator(compose)]
 Name = Annotated[str, AfterValidator(check_name)]
 Description = Annotated[str, AfterValidator(check_description)]

@@ -10,24 +10,11 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from kb.text import detect_wide_encoding
+from kb.text import detect_wide_encoding, score_chinese
 
-# Everyday characters of modern and classical Chinese, simplified and traditional: about half of any real Chinese text.
-_COMMON_HAN = frozenset(
-    "的一是不了在人有我他这这個个们們中来來上大为為和国國地到以说說时時要就出会會可也你对對生能而子那得于於着著下自之年过過发發后後作里裡裏"
-    "用道行所然家种種事成方多经經么麼去法学學如都同现現当當没沒动動面起看定天分还還进進好小部其些主样樣理心她本前开開但因只从從想实實日军軍"
-    "者意无無力它与與长長把机機十民第公此已工使情明性知全三又关關点點正业業外将將两兩高间間由问問很最重并並物手应應战戰向头頭文体體政美相见見"
-    "被利什二等产產或新己制身果加西月话話合回特代内內信表化老给給世位次度门門任常先海通教儿兒原东東声聲提立及比员員解水名真论論处處走义義各入"
-    "几幾口认認条條平系气氣题題活更别別打女变變四神总總何电電数數安少报報才结結反受目太量再感建务務做接必场場件计計管期市直德资資命山金指统統"
-    "区區保至队隊形社便空决決治展马馬科司五基书書非则則听聽白却界达達光放强強即像难難且权權思王完设設式色路记記南品住告类類求据據程北边邊死张張"
-    "该該交规規万萬取格望觉覺术術领領共确確传傳师師观觀清今切院让讓识識候带帶导導争爭运運曰乎焉矣吾汝君臣夫若故夏春秋冬六七八九百千元年月日"
-)
-_HAN = re.compile("[\u4e00-\u9fff]")
-_ODD = re.compile("[\ue000-\uf8ff\ufffd\u3400-\u4dbf\x80-\x9f]|[\U000f0000-\U0010ffff]")
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
 _SAMPLE = 65_536
 _LEAST_SHARE = 0.12  # a wrong decoding has under 5 % everyday characters, a right one 35 to 65 %
-_SURE_BAD_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +89,9 @@ def _is_mostly_utf8(repaired: str) -> bool:
 
 
 def _decode_legacy(data: bytes) -> DecodedText:
+    sample = data[:_SAMPLE]
     candidates = [
-        (_score_chinese(data, codec), name, codec) for name, codec in (("gb18030", "gb18030"), ("big5", "big5hkscs"))
+        (score_chinese(sample, codec), name, codec) for name, codec in (("gb18030", "gb18030"), ("big5", "big5hkscs"))
     ]
     score, name, codec = max(candidates, key=lambda candidate: candidate[0])
     if score >= _LEAST_SHARE:
@@ -116,17 +104,6 @@ def _decode_legacy(data: bytes) -> DecodedText:
     if score > 0:
         return DecodedText(text=data.decode(codec, errors="replace"), encoding=name)
     return DecodedText(text=data.decode(errors="replace"), encoding="utf-8")
-
-
-def _score_chinese(data: bytes, codec: str) -> float:
-    """Everyday share of the Han characters, less the share that is private, rare or undecodable."""
-    text = data[:_SAMPLE].decode(codec, errors="replace")
-    han = _HAN.findall(text)
-    odd = len(_ODD.findall(text))
-    if not han or odd > _SURE_BAD_SHARE * (len(han) + odd):
-        return 0.0
-    common = sum(character in _COMMON_HAN for character in han)
-    return (common - odd) / (len(han) + odd)
 
 
 def _is_sparse(data: bytes) -> bool:

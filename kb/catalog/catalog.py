@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from kb.blobs import BlobStore, TextStore
+from kb.catalog.candidate import Candidates
 from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
+from kb.catalog.golden import GoldenQuestions
 from kb.catalog.history import History
 from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
@@ -14,6 +16,7 @@ from kb.catalog.purge import Purges
 from kb.catalog.restoring import Restores
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
+from kb.catalog.sources import Sources
 from kb.catalog.staging import Staging
 from kb.catalog.syncs import Syncs
 from kb.catalog.uploads import Uploads
@@ -34,9 +37,12 @@ class Catalog:
         self.known_content = KnownContent(database)
         self.syncs = Syncs(database)
         self.purges = Purges(database)
+        self.sources = Sources(database)
         self.history = History(database)
         self.restores = Restores(database)
         self.feed = CatalogFeed(database, texts)
+        self.golden = GoldenQuestions(database)
+        self.candidates = Candidates(database, self.feed)
 
     def close(self) -> None:
         self.database.close()

@@ -63,7 +63,7 @@ class Documents:
         """In order of path."""
         query = _described().where(t.document.c.kb_id == only.kb_id, t.document.c.path > only.after)
         if only.path_prefix:
-            query = query.where(_under(only.path_prefix))
+            query = query.where(under(only.path_prefix))
         if only.status is not None:
             query = query.where(_has_status(only.status))
         query = query.order_by(t.document.c.path).limit(limit)
@@ -138,13 +138,13 @@ class Documents:
         if ids:
             chosen.append(t.document.c.id.in_(ids))
         if path_prefix is not None:
-            chosen.append(_under(path_prefix))
+            chosen.append(under(path_prefix))
         if not chosen:
             return Purged()
         query = select(t.document.c.id).where(t.document.c.kb_id == kb_id, or_(*chosen))
         with self._database.write() as connection:
             gone = connection.execute(query.where(t.document.c.deleted_at.is_(None))).scalars().all()
-            purged = _purge(connection, kb_id, gone)
+            purged = purge_documents(connection, kb_id, gone)
             crash.reach("delete.pre_commit")
         crash.reach("delete.post_commit")
         return purged
@@ -154,7 +154,8 @@ def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
     return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 
-def _purge(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
+def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
+    """Inside the caller's transaction; it writes the revision that says which chunks went."""
     if not document_ids:
         return Purged()
     now = datetime.now(UTC)
@@ -186,7 +187,8 @@ def _log_removal(connection: Connection, kb_id: str, document_ids: Sequence[str]
     write_revision(connection, draft)
 
 
-def _under(prefix: str) -> Any:  # noqa: ANN401
+def under(prefix: str) -> Any:  # noqa: ANN401
+    """That a document's path begins with `prefix`."""
     return func.substr(t.document.c.path, 1, len(prefix)) == prefix
 
 

@@ -11,7 +11,19 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BindParameter, RowMapping, Select, and_, bindparam, func, null, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    func,
+    null,
+    or_,
+    select,
+)
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
@@ -23,13 +35,13 @@ IDS_A_STATEMENT = 500
 RANGES_A_STATEMENT = 16
 
 _HEAD = (
-    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension)
+    select(t.knowledge_base.c.head_revision, t.space.c.id, t.space.c.dimension, t.space.c.embedding_model)
     .join(t.space, t.space.c.kb_id == t.knowledge_base.c.id)
     .where(t.knowledge_base.c.id == bindparam("kb"), t.knowledge_base.c.deleted_at.is_(None))
     .where(t.space.c.state == SpaceState.LIVE)
 )
 _CHUNK_FIELDS = tuple(StoredChunk.__dataclass_fields__)
-_VISIBLE_FIELDS = tuple(VisibleChunk.__dataclass_fields__)
+VISIBLE_FIELDS = tuple(VisibleChunk.__dataclass_fields__)
 
 
 class CatalogFeed:
@@ -44,7 +56,12 @@ class CatalogFeed:
             row = connection.execute(_HEAD, {"kb": kb_id}).one_or_none()
         if row is None:
             raise NotFound("knowledge_base_not_found", f"there is no knowledge base {kb_id!r}")
-        return Head(revision=row.head_revision, space_id=row.id, dimension=row.dimension)
+        return Head(
+            revision=row.head_revision,
+            space_id=row.id,
+            dimension=row.dimension,
+            embedding_model=row.embedding_model,
+        )
 
     def get_epoch(self) -> str:
         with self._database.read() as connection:
@@ -84,7 +101,7 @@ class CatalogFeed:
             query = (
                 _rows(space_id)
                 .join(t.publication, t.publication.c.version_id == t.chunk.c.version_id)
-                .where(*_visible_at(revision), t.chunk.c.id > last)
+                .where(*visible_at(revision), t.chunk.c.id > last)
                 .order_by(t.chunk.c.id)
                 .limit(batch)
             )
@@ -117,7 +134,7 @@ class CatalogFeed:
                 ids = {"ids": chunk_ids[first : first + IDS_A_STATEMENT]}
                 for metadata, *row in connection.execute(query, values | ids):
                     if all(metadata.get(name) == value for name, value in only.metadata.items()):
-                        chunk = VisibleChunk(**dict(zip(_VISIBLE_FIELDS, row, strict=True)))
+                        chunk = VisibleChunk(**dict(zip(VISIBLE_FIELDS, row, strict=True)))
                         found[chunk.id] = chunk
         return found
 
@@ -176,7 +193,7 @@ def _rows(space_id: int) -> Select[Any]:
     )
 
 
-def _visible_at(revision: int | BindParameter[Any]) -> tuple[Any, ...]:
+def visible_at(revision: int | BindParameter[Any]) -> tuple[Any, ...]:
     until = t.publication.c.until_revision
     return (t.publication.c.since_revision <= revision, until.is_(None) | (until > revision))
 
@@ -184,6 +201,19 @@ def _visible_at(revision: int | BindParameter[Any]) -> tuple[Any, ...]:
 @cache
 def _visible_chunks(has_prefix: bool, has_language: bool, has_metadata: bool) -> Select[Any]:  # noqa: FBT001
     """A column of metadata, None unless asked for, then the fields of VisibleChunk."""
+    published = t.chunk.join(t.publication, t.publication.c.version_id == t.chunk.c.version_id)
+    query = select_chunks(t.version.c.metadata if has_metadata else null(), published)
+    query = query.where(*visible_at(bindparam("revision")))
+    if has_prefix:
+        query = query.where(func.substr(t.document.c.path, 1, bindparam("length")) == bindparam("prefix"))
+    if has_language:
+        query = query.where(t.version.c.language == bindparam("language"))
+    return query
+
+
+def select_chunks(first: ColumnElement[Any], chunks: FromClause) -> Select[Any]:
+    """`first`, then the fields of VisibleChunk, of those of `ids` in the knowledge base `kb` whose document is not
+    deleted; `chunks` is their table, alone or joined."""
     columns = {
         **t.chunk.c,
         "version": t.version.c.number,
@@ -192,20 +222,14 @@ def _visible_chunks(has_prefix: bool, has_language: bool, has_metadata: bool) ->
         "path": t.document.c.path,
         "title": t.version.c.title,
     }
-    query = (
-        select(t.version.c.metadata if has_metadata else null(), *(columns[name] for name in _VISIBLE_FIELDS))
-        .select_from(t.chunk)
-        .join(t.publication, t.publication.c.version_id == t.chunk.c.version_id)
+    return (
+        select(first, *(columns[name] for name in VISIBLE_FIELDS))
+        .select_from(chunks)
         .join(t.version, t.version.c.id == t.chunk.c.version_id)
         .join(t.document, t.document.c.id == t.version.c.document_id)
-        .where(t.chunk.c.id.in_(bindparam("ids", expanding=True)), *_visible_at(bindparam("revision")))
+        .where(t.chunk.c.id.in_(bindparam("ids", expanding=True)))
         .where(t.document.c.kb_id == bindparam("kb"), t.document.c.deleted_at.is_(None))
     )
-    if has_prefix:
-        query = query.where(func.substr(t.document.c.path, 1, bindparam("length")) == bindparam("prefix"))
-    if has_language:
-        query = query.where(t.version.c.language == bindparam("language"))
-    return query
 
 
 @cache

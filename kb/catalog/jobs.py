@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from kb.catalog import tables as t
@@ -75,9 +75,7 @@ class Jobs:
     def enqueue_or_find(self, new: NewJob) -> str:
         """The new job's id, or that of the queued or running job with the same dedupe key: one job for one thing."""
         with self._database.write() as connection:
-            alive = (t.job.c.dedupe_key == new.dedupe_key, t.job.c.state.in_(LIVE))
-            found: str | None = connection.execute(select(t.job.c.id).where(*alive)).scalar_one_or_none()
-            return found or enqueue_job(connection, new)
+            return find_live_job(connection, new.dedupe_key) or enqueue_job(connection, new)
 
     def has_waiting(self, lane: Lane) -> bool:
         """Whether a job of the lane is queued and due: a bulk job then gives its worker away for a while."""
@@ -210,11 +208,16 @@ def enqueue_job(connection: Connection, new: NewJob) -> str:
     return job_id
 
 
-def cancel_jobs(connection: Connection, kb_id: str) -> None:
-    """Cancel every live job of a knowledge base."""
-    live = select(t.job.c.id).where(t.job.c.kb_id == kb_id, t.job.c.state.in_(LIVE))
+def find_live_job(connection: Connection, dedupe_key: str | None) -> str | None:
+    alive = (t.job.c.dedupe_key == dedupe_key, t.job.c.state.in_(LIVE))
+    return connection.execute(select(t.job.c.id).where(*alive)).scalar_one_or_none()
+
+
+def cancel_jobs(connection: Connection, chosen: ColumnElement[bool], reason: str) -> None:
+    """Cancel every live job that is chosen."""
+    live = select(t.job.c.id).where(chosen, t.job.c.state.in_(LIVE))
     for job_id in connection.execute(live).scalars().all():
-        _end(connection, job_id, JobState.CANCELLED, "the knowledge base was deleted")
+        _end(connection, job_id, JobState.CANCELLED, reason)
 
 
 def _next_claimable(connection: Connection, dead_owners: Sequence[str]) -> RowMapping | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
 from kb.errors import Conflict, NotFound
-from kb.types import JobKind, KnowledgeBase, Lane, SpaceState
+from kb.types import JobKind, KnowledgeBase, Lane, SafetyLimits, SpaceState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,16 +102,29 @@ class KnowledgeBases:
         with self._database.read() as connection:
             return [_to_knowledge_base(row) for row in connection.execute(query).mappings()]
 
-    def update(self, kb_id: str, changes: dict[str, str]) -> KnowledgeBase:
-        """`changes` may hold `name` and `description`. Raises NotFound, Conflict (`knowledge_base_exists`)."""
+    def update(
+        self, kb_id: str, changes: Mapping[str, str], limits: Mapping[str, float] | None = None
+    ) -> KnowledgeBase:
+        """`changes` may hold `name` and `description`, `limits` fields of SafetyLimits; the others stay as they are.
+
+        Raises NotFound (`knowledge_base_not_found`), Conflict (`knowledge_base_exists`).
+        """
         with self._database.write() as connection:
             _fetch(connection, kb_id)
-            if changes:
+            values: dict[str, Any] = dict(changes)
+            if limits:
+                values["settings"] = _write_limits(_fetch_settings(connection, kb_id), limits)
+            if values:
                 try:
-                    connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == kb_id).values(**changes))
+                    connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == kb_id).values(**values))
                 except IntegrityError:
                     raise _name_taken(changes.get("name", "")) from None
             return _fetch(connection, kb_id)
+
+    def get_limits(self, kb_id: str) -> SafetyLimits:
+        """Raises NotFound (`knowledge_base_not_found`)."""
+        with self._database.read() as connection:
+            return _read_limits(_fetch_settings(connection, kb_id))
 
     def delete(self, kb_id: str) -> None:
         """Gone for every reader when this returns; rows and files follow in a purge job. Raises NotFound."""
@@ -118,7 +132,7 @@ class KnowledgeBases:
             found = _fetch(connection, kb_id)
             now = datetime.now(UTC)
             connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == found.id).values(deleted_at=now))
-            cancel_jobs(connection, found.id)
+            cancel_jobs(connection, t.job.c.kb_id == found.id, "the knowledge base was deleted")
             enqueue_job(
                 connection, NewJob(kind=JobKind.PURGE, lane=Lane.BULK, kb_id=found.id, dedupe_key=f"purge:{found.id}")
             )
@@ -186,6 +200,30 @@ def _fetch(connection: Connection, name_or_id: str) -> KnowledgeBase:
     return _to_knowledge_base(rows[0])
 
 
+def _fetch_settings(connection: Connection, kb_id: str) -> Mapping[str, Any]:
+    kb = t.knowledge_base.c
+    query = select(kb.settings).where(kb.id == kb_id, kb.deleted_at.is_(None))
+    settings: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    if settings is None:
+        raise _not_found(kb_id)
+    return settings
+
+
+def _read_limits(settings: Mapping[str, Any]) -> SafetyLimits:
+    """What was set; the defaults for the rest."""
+    given = dict(settings.get("gate", {}))
+    if "vanish_share" in settings:
+        given["vanish_share"] = settings["vanish_share"]
+    return replace(SafetyLimits(), **given)
+
+
+def _write_limits(settings: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, Any]:
+    """The settings with these limits: those of the gate under `gate`, as the HTTP interface shows them."""
+    gate = {name: value for name, value in limits.items() if name != "vanish_share"}
+    rest = {name: value for name, value in limits.items() if name == "vanish_share"}
+    return {**settings, "gate": {**settings.get("gate", {}), **gate}, **rest}
+
+
 def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
     return KnowledgeBase(
         id=row["id"],
@@ -197,8 +235,16 @@ def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
         revision=row["head_revision"],
         documents=row["documents"] or 0,
         chunks=row["chunks"] or 0,
+        limits=_read_limits(row["settings"]),
         created_at=row["created_at"],
     )
+
+
+def check_alive(connection: Connection, kb_id: str) -> None:
+    """Raises NotFound (`knowledge_base_not_found`): a request may find it deleted when its turn to write comes."""
+    alive = select(t.knowledge_base.c.id).where(t.knowledge_base.c.id == kb_id, t.knowledge_base.c.deleted_at.is_(None))
+    if connection.execute(alive).scalar_one_or_none() is None:
+        raise _not_found(kb_id)
 
 
 def _not_found(name_or_id: str) -> NotFound:

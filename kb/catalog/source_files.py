@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, select, update
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
@@ -71,7 +71,11 @@ class SourceFiles:
         with self._database.write() as connection:
             check_fence(connection, job)
             gone = set(paths)
-            delete_versions(connection, [row.id for row in connection.execute(_staged_by(job)) if row.path in gone])
+            rows = [row for row in connection.execute(_staged_by(job)) if row.path in gone]
+            delete_versions(connection, [row.id for row in rows])
+            for row in rows:  # a document that was made for it has nothing left
+                has_version = exists().where(t.version.c.document_id == t.document.c.id)
+                connection.execute(delete(t.document).where(t.document.c.id == row.document_id, ~has_version))
 
 
 def _known(source_id: str) -> Select[Any]:
@@ -79,7 +83,10 @@ def _known(source_id: str) -> Select[Any]:
     is_open = (t.publication.c.document_id == t.document.c.id) & t.publication.c.until_revision.is_(None)
     number = select(func.max(other.c.number)).where(other.c.document_id == t.document.c.id).scalar_subquery()
     failed = and_(
-        newest.c.document_id == t.document.c.id, newest.c.number == number, newest.c.state == VersionState.FAILED
+        newest.c.document_id == t.document.c.id,
+        newest.c.number == number,
+        newest.c.state == VersionState.FAILED,
+        t.document.c.removed_revision.is_(None),  # of a hidden one it is history
     )
     return (
         select(
@@ -162,7 +169,7 @@ def _insert_version(connection: Connection, document_id: str, number: int, job: 
 
 def _staged_by(job: Job) -> Select[Any]:
     return (
-        select(t.version.c.id, t.version.c.stat, t.document.c.path)
+        select(t.version.c.id, t.version.c.document_id, t.version.c.stat, t.document.c.path)
         .join(t.document, t.document.c.id == t.version.c.document_id)
         .where(t.version.c.job_id == job.id, t.version.c.state == VersionState.STAGED)
     )

@@ -131,10 +131,13 @@ def _settle_documents(connection: Connection, published: Sequence[str], change: 
         chosen = t.document.c.id.in_(batch) & (t.document.c.failures > 0)
         connection.execute(update(t.document).where(chosen).values(failures=0, retry_at=None))
     _keep_stats(connection, change.touched)
+    for batch in _in_batches(list(change.touched)):
+        _drop_failed(connection, batch)
     for batch in _in_batches(change.removed):
         _forget_never_live(connection, batch)
-    kept = {"listing_sha": change.listing_sha}
-    connection.execute(update(t.source).where(t.source.c.id == change.source_id).values(kept))
+    # A user who changed the source meanwhile asked for another listing than this run saw.
+    seen = (t.source.c.id == change.source_id, t.source.c.updated_at == change.seen_at)
+    connection.execute(update(t.source).where(*seen).values(listing_sha=change.listing_sha))
 
 
 def _keep_stats(connection: Connection, touched: Mapping[str, str]) -> None:
@@ -143,6 +146,14 @@ def _keep_stats(connection: Connection, touched: Mapping[str, str]) -> None:
         rows = [{"key": version, "seen": touched[document]} for version, document in open_versions.items()]
         keep = update(t.version).where(t.version.c.id == bindparam("key")).values(stat=bindparam("seen"))
         connection.execute(keep, rows)
+
+
+def _drop_failed(connection: Connection, document_ids: Sequence[str]) -> None:
+    """The bytes that answer are back in the file: what failed meanwhile is not its state any more."""
+    failed = (t.version.c.document_id.in_(document_ids), t.version.c.state == VersionState.FAILED)
+    delete_versions(connection, connection.execute(select(t.version.c.id).where(*failed)).scalars().all())
+    settled = {"failures": 0, "retry_at": None}
+    connection.execute(update(t.document).where(t.document.c.id.in_(document_ids)).values(settled))
 
 
 def _forget_never_live(connection: Connection, document_ids: Sequence[str]) -> None:

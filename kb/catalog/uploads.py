@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,9 @@ from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, enqueue_job
-from kb.errors import Conflict, NotFound, Unavailable
+from kb.catalog.knowledge_bases import check_alive
+from kb.catalog.sources import list_source_names
+from kb.errors import Conflict, NotFound, NothingAccepted, Unavailable
 from kb.types import JobKind, Lane, Metadata, VersionState
 
 
@@ -72,13 +74,15 @@ class Uploads:
 
         Answers `{job_id, documents: [{id, path, sha256, status}], rejected}`, the stored answer when the idempotency
         key was seen with the same request. A path is `unchanged` when the version that answers, or a newer one that
-        waits to, has the same bytes and metadata. Raises NotFound (knowledge base deleted meanwhile), Conflict
-        (`idempotency_mismatch`), Unavailable (`content_gone`).
+        waits to, has the same bytes and metadata. A path that belongs to a source is rejected (`path_of_source`).
+        Raises NotFound (knowledge base deleted meanwhile), Conflict (`idempotency_mismatch`), NothingAccepted,
+        Unavailable (`content_gone`).
         """
         with self._database.write() as connection:
             if (seen := _find_answer(connection, upload)) is not None:
                 return seen
-            _check_alive(connection, upload.kb_id)
+            check_alive(connection, upload.kb_id)
+            upload = _leave_out(upload, list_source_names(connection, upload.kb_id))
             known = _list_known(connection, upload)
             total = sum(not _is_unchanged(known.get(file.path), file, upload) for file in upload.files)
             new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=upload.kb_id, total=total)
@@ -145,10 +149,16 @@ def _keep_answer(connection: Connection, upload: Upload, answer: dict[str, Any])
     connection.execute(insert(t.idempotency_key).values(**row, answer=answer, created_at=datetime.now(UTC)))
 
 
-def _check_alive(connection: Connection, kb_id: str) -> None:
-    alive = select(t.knowledge_base.c.id).where(t.knowledge_base.c.id == kb_id, t.knowledge_base.c.deleted_at.is_(None))
-    if connection.execute(alive).scalar_one_or_none() is None:
-        raise NotFound("knowledge_base_not_found", f"there is no knowledge base {kb_id!r}")
+def _leave_out(upload: Upload, sources: set[str]) -> Upload:
+    """The upload without what lies in a source's folder, which the next sync would take away again."""
+    taken = {file.path for file in upload.files if "/" in file.path and file.path.partition("/")[0] in sources}
+    if not taken:
+        return upload
+    detail = "the path belongs to a source of this knowledge base; put the file into the source's folder and sync it"
+    rejected = [*upload.rejected, *({"path": p, "code": "path_of_source", "detail": detail} for p in sorted(taken))]
+    if len(taken) == len(upload.files):
+        raise NothingAccepted(rejected)
+    return replace(upload, files=[file for file in upload.files if file.path not in taken], rejected=rejected)
 
 
 def _list_known(connection: Connection, upload: Upload) -> dict[str, _Known]:

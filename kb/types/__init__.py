@@ -13,11 +13,13 @@ from kb.types.documents import (
     StoredChunk,
     VersionState,
 )
-from kb.types.gate import Candidate, GateReport
+from kb.types.gate import Candidate, GateReport, SafetyLimits
+from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
 from kb.types.revisions import Revision, RevisionPaths
+from kb.types.sources import Source, SourceKind
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "DocumentStatus",
     "Filter",
     "GateReport",
+    "GoldenQuestion",
     "Head",
     "Heading",
     "IndexRow",
@@ -40,13 +43,17 @@ __all__ = [
     "Lane",
     "Match",
     "Metadata",
+    "NewGoldenQuestion",
     "Page",
     "PageVerdict",
     "ParsedDocument",
     "Revision",
     "RevisionKind",
     "RevisionPaths",
+    "SafetyLimits",
+    "Source",
     "SourceFile",
+    "SourceKind",
     "SpaceState",
     "StagedVersion",
     "StoredChunk",

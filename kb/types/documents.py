@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from kb.types.gate import SafetyLimits
 from kb.types.parsed import TextChunk
 
 Metadata = Mapping[str, Any]
@@ -54,6 +55,7 @@ class KnowledgeBase:
     revision: int
     documents: int
     chunks: int
+    limits: SafetyLimits
     created_at: datetime
 
 

@@ -15,11 +15,13 @@ Vectors = NDArray[np.float32]  # shape (n, dimension), unit length, C-contiguous
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """Where a knowledge base stands: everything up to `revision` is committed, `space_id` is the live space."""
+    """Where a knowledge base stands: everything up to `revision` is committed, `space_id` is the live space, of
+    vectors by `embedding_model`."""
 
     revision: int
     space_id: int
     dimension: int
+    embedding_model: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

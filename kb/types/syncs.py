@@ -48,6 +48,7 @@ class SyncChange:
     """
 
     source_id: str
+    seen_at: datetime  # when a user last changed the source, as the run saw it
     removed: Sequence[str] = ()
     touched: Mapping[str, str] = field(default_factory=dict)
     listing_sha: str | None = None

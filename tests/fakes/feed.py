@@ -88,6 +88,7 @@ class MemoryFeed:
         self.dimension = dimension
         self.epoch = epoch
         self.encoder: Any = HashEncoder(dimension)
+        self.embedding_model = self.encoder.name
         self.texts: dict[str, str] = {}
         self.heads: dict[str, FakeHead] = {}
         self.versions: dict[int, FakeVersion] = {}
@@ -201,7 +202,12 @@ class MemoryFeed:
             if kb_id not in self.heads:
                 raise NotFound("knowledge_base_not_found", f"no knowledge base {kb_id!r}")
             head = self.heads[kb_id]
-            return Head(revision=head.revision, space_id=head.space_id, dimension=self.dimension)
+            return Head(
+                revision=head.revision,
+                space_id=head.space_id,
+                dimension=self.dimension,
+                embedding_model=self.embedding_model,
+            )
 
     def get_epoch(self) -> str:
         return self.epoch

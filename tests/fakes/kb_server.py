@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from fakes.kb_sources import FakeSources
+
 DISPOSITION = re.compile(rb'filename="((?:[^"\\]|\\.)*)"')
 
 
@@ -53,6 +55,7 @@ class KbServer:
         self.bases: dict[str, dict[str, Any]] = {}
         self.documents: dict[str, dict[str, dict[str, Any]]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.sources = FakeSources(self.jobs)
         self.answers: dict[str, dict[str, Any]] = {}  # by Idempotency-Key
         self.search_answer: dict[str, Any] = {"passages": [], "revision": 1, "degraded": [], "timings_ms": {}}
         self.ask_answer: dict[str, Any] = {"answer": "", "refused": False, "citations": []}
@@ -114,6 +117,11 @@ class KbServer:
                 return (200, found) if found else problem(404, "document_not_found", name)
             case ("POST", ["documents", "delete"]):
                 return self.delete(json.loads(sent.body), documents)
+            case ("GET", ["sources"]):
+                return self.give_page(sent, list(self.sources.by_name.values()))
+            case (method, ["sources", *place]):
+                found = self.sources.answer(method, place, json.loads(sent.body or b"{}"))
+                return found or problem(404, "source_not_found", sent.path)
             case ("POST", ["search" | "ask" as verb]):
                 return 200, self.search_answer if verb == "search" else self.ask_answer
         return problem(404, "not_found", sent.path)
@@ -136,7 +144,7 @@ class KbServer:
         elif job["state"] == "queued":  # each look moves it on
             job["state"] = "running"
         elif job["state"] == "running":
-            job["state"], job["done"] = self.job_ending, job["total"]
+            job["state"], job["done"] = job.get("ending", self.job_ending), job["total"]
         return 200, job
 
     def upload(self, sent: Sent, documents: dict[str, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
@@ -237,7 +245,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         else:
             self.send(*server.answer(sent))
 
-    do_GET = do_POST = do_DELETE = handle_request  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PATCH = do_DELETE = handle_request  # noqa: N815 - the names that http.server calls
 
     def read_body(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":

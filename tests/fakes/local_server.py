@@ -31,12 +31,12 @@ class LocalServer:
         self._pool = None
 
     def request(self, method: str, path: str, **parts) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-                return await client.request(method, path, **parts)
+        return self._runner.run(self.call(method, path, **parts))
 
-        return self._runner.run(send())
+    async def call(self, method: str, path: str, **parts) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.request(method, path, **parts)
 
     def gather(self, *requests: tuple[str, str, dict]) -> list[httpx.Response]:
         """Several exchanges at once."""

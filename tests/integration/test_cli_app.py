@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from fakes.archives import ZipEntry, write_raw_zip
 from fakes.server import Server
 
 from api.cli.main import kb
@@ -66,6 +67,19 @@ def test_jobs_are_listed_and_shown(run: Run) -> None:
     shown = json.loads(run("jobs", "show", jobs[-1]["id"], "--wait", "--json").stdout)
     assert (shown["state"], shown["total"], shown["failed"]) == ("succeeded", 17, 1)
     assert run("jobs", "show", "nothing").exit_code == 4
+
+
+def test_an_archive_is_unpacked_and_waited_for(run: Run, tmp_path: Path) -> None:
+    names = ["报告/年度报告.txt", "目录.txt", "../up.txt"]
+    entries = [ZipEntry(name=name.encode("gbk"), data=f"这是{name}。".encode()) for name in names]
+    (tmp_path / "归档.zip").write_bytes(write_raw_zip(entries))
+    result = run("push", str(tmp_path / "归档.zip"), "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["knowledge_base"], report["added"]) == (1, "归档", 2)
+    assert [(one["path"], one["code"]) for one in report["rejected"]] == [("../up.txt", "bad_path")]
+    listed = [json.loads(line) for line in run("documents", "--kb", "归档", "--json").stdout.splitlines()]
+    assert [(one["path"], one["status"]) for one in listed] == [("报告/年度报告.txt", "ready"), ("目录.txt", "ready")]
+    assert run("delete", "归档", "--yes").exit_code == 0
 
 
 def test_names_come_back_as_they_were(run: Run, tmp_path: Path) -> None:

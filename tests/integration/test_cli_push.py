@@ -149,6 +149,58 @@ def test_without_create_the_knowledge_base_must_be_there(server: KbServer, push:
     assert push("--no-create", "--kb", "b").exit_code == 0
 
 
+# -- an archive ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def push_archive(server: KbServer, tmp_path: Path) -> Push:
+    def run(name: str, *arguments: str) -> Result:
+        (tmp_path / name).write_bytes(b"archive")
+        return CliRunner(env={"KB_URL": server.url}).invoke(kb, ["push", str(tmp_path / name), *arguments])
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["资料.zip", "资料.tar.gz", "资料.TGZ"])
+def test_an_archive_is_sent_as_one_part_into_a_knowledge_base_of_its_name(
+    server: KbServer, push_archive: Push, name: str
+) -> None:
+    assert push_archive(name).exit_code == 0
+    assert server.bases["kb1"]["name"] == "资料"
+    (sent,) = server.find("POST", "/documents")
+    assert f'name="archive"; filename="{name}"'.encode() in sent.body
+    assert read_form(sent) == [(name, b"archive")]
+
+
+@pytest.mark.parametrize(("status", "code"), [(422, "archive_broken"), (413, "archive_too_large")])
+def test_an_archive_that_is_refused_is_named(server: KbServer, push_archive: Push, status: int, code: str) -> None:
+    server.add_base("a")
+    server.faults = [Fault("/documents", status, code)]
+    result = push_archive("a.zip", "--json")
+    assert result.exit_code == 1
+    assert [(one["path"], one["code"]) for one in read_report(result)["rejected"]] == [("a.zip", code)]
+    assert len(server.find("POST", "/documents")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("a.rar", ()), ("zip", ()), ("a.zip", ("--prefix", "x")), ("missing/a.zip", ("--dry-run",))]
+)
+def test_what_is_no_folder_and_no_archive_is_wrong_usage(
+    server: KbServer, folder: Path, push_archive: Push, name: str, arguments: tuple[str, ...]
+) -> None:
+    if "/" in name:
+        result = CliRunner().invoke(kb, ["push", str(folder / name), *arguments])
+    else:
+        result = push_archive(name, *arguments)
+    assert result.exit_code == 2
+    assert server.requests == []
+
+
+def test_a_dry_run_shows_the_archive(server: KbServer, push_archive: Push) -> None:
+    assert push_archive("a.zip", "--dry-run").stdout == "a.zip\n"
+    assert server.requests == []
+
+
 # -- requests ------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 
 import pytest
+from fakes.archives import write_zip
 from fakes.local_server import KB, LocalServer
 
 GERMAN = "Straße, 100 %"
@@ -51,7 +52,7 @@ def test_a_knowledge_base_from_creation_to_deletion(fresh):
     made = fresh.create(" 天文台 ", description="x", language="zh")
     assert set(made) == {
         "id", "name", "description", "language", "embedding_model", "dimension", "revision", "documents", "chunks",
-        "created_at",
+        "gate", "vanish_share", "created_at",
     }  # fmt: skip
     assert (made["name"], made["language"], made["embedding_model"], made["dimension"]) == (
         "天文台",
@@ -263,9 +264,55 @@ def test_documents_are_deleted_by_id_and_by_path(fresh):
     assert fresh.request("POST", at, json={"path_prefix": "a/"}).json() == {"deleted": 2}
     assert fresh.request("POST", at, json={"ids": [ids["b/1.txt"], ids["a/1.txt"], "0" * 32]}).json() == {"deleted": 1}
     assert [document["path"] for document in list_documents(fresh, "kb")] == ["c.txt"]
-    assert get_code(fresh.request("POST", at, json={})) == (422, "missing_field")
-    assert get_code(fresh.request("POST", at, json={"path_prefix": ""})) == (422, "bad_path_prefix")
-    assert get_code(fresh.request("POST", at, json={"ids": "all"})) == (422, "bad_ids")
+
+
+def test_ids_and_a_prefix_together_count_each_document_once(fresh):
+    fresh.create("kb")
+    fresh.create("other")
+    files = {path: path.encode() for path in ("a/1.txt", "a/2.txt", "ab.txt", "caf\u00e9/1.txt", "c.txt")}
+    ids = {document["path"]: document["id"] for document in fresh.upload("kb", files).json()["documents"]}
+    foreign = fresh.upload("other", files).json()["documents"][0]["id"]
+    at = f"{KB}/kb/documents/delete"
+    chosen = [ids["a/1.txt"], ids["a/1.txt"], ids["c.txt"], foreign, "nobody", ""]
+    assert fresh.request("POST", at, json={"ids": chosen, "path_prefix": "a/"}).json() == {"deleted": 3}
+    assert fresh.request("POST", at, json={"ids": chosen, "path_prefix": "a/"}).json() == {"deleted": 0}
+    assert fresh.request("POST", at, json={"path_prefix": "cafe\u0301/"}).json() == {"deleted": 1}
+    assert [document["path"] for document in list_documents(fresh, "kb")] == ["ab.txt"]
+    assert len(list_documents(fresh, "other")) == 5
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "missing_field"),
+        ({"ids": []}, "missing_field"),
+        ({"ids": [], "path_prefix": None}, "missing_field"),
+        ({"path_prefix": ""}, "bad_path_prefix"),
+        ({"path_prefix": "x" * 1_025}, "bad_path_prefix"),
+        ({"path_prefix": "a\0"}, "bad_text"),
+        ({"ids": ["0" * 32] * 10_001}, "bad_ids"),
+        ({"ids": [1]}, "bad_ids"),
+        ({"ids": None}, "bad_ids"),
+        ({"ids": "all"}, "bad_ids"),
+        ({"id": "x"}, "unknown_field"),
+    ],
+)
+def test_a_deletion_that_does_not_say_of_what(server, body, code):
+    before = len(list_documents(server))
+    assert get_code(server.request("POST", f"{KB}/read/documents/delete", json=body)) == (422, code)
+    assert len(list_documents(server)) == before
+
+
+def test_ten_thousand_ids_are_deleted_at_once(fresh):
+    fresh.create("kb")
+    archive = write_zip({f"d/{number}.txt": b"text %d" % number for number in range(600)} | {"e.txt": b"e"})
+    body = fresh.request("POST", f"{KB}/kb/documents", files=[("archive", ("a.zip", archive))]).json()
+    ids = [document["id"] for document in body["documents"] if document["path"] != "e.txt"]
+    at = f"{KB}/kb/documents/delete"
+    unknown = [f"{number:032x}" for number in range(10_000 - len(ids))]
+    assert fresh.request("POST", at, json={"ids": unknown + ids}).json() == {"deleted": 600}
+    assert [document["path"] for document in list_documents(fresh, "kb")] == ["e.txt"]
+    assert fresh.list_files() == (0, 1)
 
 
 def test_a_document_is_tried_again(server):

@@ -141,7 +141,7 @@ FILE = write_part("files", TEXT, "a.txt")
         ((FILE, FILE[:-20]), b"", 400, "bad_multipart"),
         ((b"junk", FILE), b"--xyz--\r\n", 400, "bad_multipart"),
         ((FILE, write_part("file", TEXT, "b.txt")), b"--xyz--\r\n", 422, "unknown_field"),
-        ((FILE, write_part("archive", TEXT, "b.zip")), b"--xyz--\r\n", 422, "unknown_field"),
+        ((FILE, write_part("archive", TEXT, "b.zip")), b"--xyz--\r\n", 422, "unsupported_archive"),
         ((FILE, write_part("password", b"x")), b"--xyz--\r\n", 422, "unknown_field"),
         ((FILE, write_part("metadata", b"{")), b"--xyz--\r\n", 400, "bad_json"),
         ((FILE, write_part("metadata", b'{"a": NaN}')), b"--xyz--\r\n", 400, "bad_json"),

@@ -146,17 +146,17 @@ def test_filters(house: House) -> None:
 
 @pytest.mark.parametrize("broken", ["down", "missing", "dimension"])
 def test_without_a_model_a_hybrid_search_answers_from_the_words(house: House, broken: str) -> None:
-    name = "missing" if broken == "missing" else "fake"
+    house.feed.embedding_model = "missing" if broken == "missing" else "fake"
     house.encoder.down = broken == "down"
     if broken == "dimension":
         house.encoder.dimension = 48
-    result = house.search("brown fox", embedding_model=name, merge=False)
+    result = house.search("brown fox", merge=False)
     assert result.degraded == ("dense",)
     assert [passage.text for passage in result.passages] == ["The quick brown fox jumps."]
     assert result.passages[0].scores.dense is None
     with pytest.raises(Unavailable, match="embedding_unavailable"):
-        house.search("brown fox", mode="dense", embedding_model=name)
-    assert house.search("brown fox", mode="lexical", embedding_model=name).degraded == ()
+        house.search("brown fox", mode="dense")
+    assert house.search("brown fox", mode="lexical").degraded == ()
 
 
 def test_a_rerank_that_cannot_be_had_is_said(house: House) -> None:

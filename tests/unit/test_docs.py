@@ -17,8 +17,8 @@ import click
 import pytest
 from fastapi import FastAPI
 
+from api.app import NOUNS
 from api.cli.main import kb
-from api.routes import ask, contents, documents, health, jobs, knowledge_bases, revisions, search
 from kb.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def test_limits_are_told_with_the_code_that_they_give() -> None:
 
 def list_routes() -> set[str]:
     app = FastAPI()
-    for noun in (ask, contents, documents, health, jobs, knowledge_bases, revisions, search):
+    for noun in NOUNS:
         app.include_router(noun.router)
     described = app.openapi()["paths"]
     return {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}

@@ -30,6 +30,7 @@ def test_limits_of_the_contract() -> None:
     settings = read_settings()
     assert (settings.max_file_bytes, settings.max_request_bytes) == (100_000_000, 1_000_000_000)
     assert (settings.max_pages, settings.max_characters, settings.max_question_characters) == (5_000, 20_000_000, 8_000)
+    assert (settings.max_archive_entries, settings.max_archive_bytes) == (10_000, 2_000_000_000)
     assert settings.retention_days == 7
 
 
@@ -44,6 +45,14 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.port == 0
     assert settings.sqlalchemy_url == "sqlite:////elsewhere/x.sqlite3"
     assert "secret" not in repr(settings)
+
+
+def test_allowed_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().allowed_folders == (Path.cwd(),)
+    monkeypatch.setenv("KB_ALLOWED_ROOTS", "/srv/docs: ~/资料 ::here")
+    assert read_settings().allowed_folders == (Path("/srv/docs"), Path.home() / "资料", Path.cwd() / "here")
+    monkeypatch.setenv("KB_ALLOWED_ROOTS", "")
+    assert read_settings().allowed_folders == ()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A document's path as uploads may name it: relative, with `/`, the same on every system."""
+"""A document's path as uploads and sources may name it: relative, with `/`, the same on every system."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 def check_path(path: str) -> str:
     """The path in NFC. Raises InvalidInput (`bad_path`)."""
     path = unicodedata.normalize("NFC", path)
-    if fault := _find_fault(path):
+    if fault := find_fault(path):
         raise InvalidInput("bad_path", f"a path must be relative and plain, this one {fault}")
     return path
 
 
-def _find_fault(path: str) -> str | None:
+def find_fault(path: str) -> str | None:
+    """What is wrong with the path, to be read after "this one"; None for one that documents may have."""
     segments = path.split("/")
     checks = (
         (not path.strip(), "is empty"),

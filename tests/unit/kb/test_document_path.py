@@ -1,6 +1,6 @@
 import pytest
 
-from api.document_path import check_path
+from kb.document_path import check_path
 from kb.errors import InvalidInput
 
 

@@ -1,0 +1,1 @@
+"""Sources: folders that knowledge bases are kept in step with, and when."""
