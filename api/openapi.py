@@ -16,6 +16,7 @@ from api.schemas.document import DocumentDeletion
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.reindex import ReindexBody
+from api.schemas.revision import Restoration
 from api.schemas.search import SearchBody
 from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
@@ -23,6 +24,7 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     KnowledgeBaseCreation,
     KnowledgeBaseChange,
     DocumentDeletion,
+    Restoration,
     SourceCreation,
     SourceChange,
     SyncRequest,

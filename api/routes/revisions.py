@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from fastapi import Path as PathParameter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,12 +12,12 @@ from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
 from api.responses import JsonAnswer
 from api.schemas.document import StartedJob
 from api.schemas.revision import Restoration, RevisionAnswer, RevisionDetail, show_revision, show_revision_detail
+from kb.errors import NotFound
 
 PATHS = 1_000  # of each kind that one revision is shown with
+LONGEST_NUMBER = 18  # digits: what every database keeps
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/revisions", tags=["revisions"])
-
-Number = Annotated[int, PathParameter(ge=1, le=2**53)]
 
 
 @router.get("", response_model=Page[RevisionAnswer])
@@ -31,10 +30,11 @@ def list_revisions(request: Request, kb: str, limit: Limit = 50, cursor: Cursor 
 
 
 @router.get("/{number}", response_model=RevisionDetail)
-def get_revision(request: Request, kb: str, number: Number) -> Response:
+def get_revision(request: Request, kb: str, number: str) -> Response:
     """Get one revision with the paths of the documents that it changed."""
     found, history = find_knowledge_base(request, kb), get_catalog(request).history
-    revision, paths = history.get(found.id, number), history.list_paths(found.id, number, PATHS)
+    wanted = _read_number(number)
+    revision, paths = history.get(found.id, wanted), history.list_paths(found.id, wanted, PATHS)
     return JsonAnswer(show_revision_detail(revision, paths))
 
 
@@ -47,10 +47,17 @@ def get_revision(request: Request, kb: str, number: Number) -> Response:
 def restore_revision(
     request: Request,
     kb: str,
-    number: Number,
+    number: str,
     body: Annotated[Restoration, Depends(read_json(Restoration, may_be_empty=True))],
 ) -> Response:
     """Let answer again what answered at a revision, as one more revision."""
     found = find_knowledge_base(request, kb)
-    job_id = get_catalog(request).restores.start(found.id, number, gate=body.gate)
+    job_id = get_catalog(request).restores.start(found.id, _read_number(number), gate=body.gate)
     return JsonAnswer(StartedJob(job_id=job_id), 202)
+
+
+def _read_number(number: str) -> int:
+    """Raises NotFound (`revision_not_found`) for what is no number."""
+    if not (number.isascii() and number.isdecimal() and len(number) <= LONGEST_NUMBER):
+        raise NotFound("revision_not_found", f"there is no revision {number[:64]!r}")
+    return int(number)

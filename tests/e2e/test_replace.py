@@ -1,4 +1,5 @@
-"""Searches beside replacements and deletions: never a gap, never two editions in one answer, nothing after a delete."""
+"""Searches beside replacements, restores and deletions: never a gap, never two editions in one answer, nothing after
+a delete."""
 
 from __future__ import annotations
 
@@ -95,6 +96,25 @@ def test_every_search_finds_one_edition_the_old_or_the_new(server: Server) -> No
         "SELECT count(*), count(until_revision) FROM publication JOIN document d ON d.id = document_id WHERE d.path = ?"
     )
     assert query_catalog(server.data_dir, counts, PATH) == [(EDITIONS + 1, EDITIONS)]
+    assert list_findings(server.data_dir) == []
+
+
+def test_every_search_beside_restores_finds_one_edition(server: Server) -> None:
+    client = server.open_client("restored")
+    client.create()
+    client.upload(to_upload(make_files(20)))
+    client.wait_until_idle()
+    revisions = {}
+    for number in range(4):
+        client.wait_for_job(client.upload({PATH: write_edition(number)})["job_id"])
+        revisions[number] = client.http.get(client.path).json()["revision"]
+    with searching(server, "restored", read_editions) as looks:
+        for number in (0, 3, 1, 2, 0, 1, 3, 0) * 3:
+            job_id = client.http.post(f"{client.path}/revisions/{revisions[number]}/restore").json()["job_id"]
+            assert client.wait_for_job(job_id)["state"] == "succeeded"
+            assert read_editions(client) == {str(number)}
+    assert len(looks) > len(revisions)
+    assert {len(look.found) for look in looks} == {1}
     assert list_findings(server.data_dir) == []
 
 

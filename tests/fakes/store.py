@@ -220,6 +220,12 @@ class Store:
     def find(self, path: str) -> Document:
         return self.catalog.documents.find_by_path(self.kb.id, path)
 
+    def find_version(self, path: str) -> Mapping[str, Any]:
+        """The row of the newest version, hidden or not."""
+        by_path = "SELECT v.* FROM version v JOIN document d ON d.id = v.document_id WHERE d.path = :path"
+        row: Mapping[str, Any] = self.query(f"{by_path} ORDER BY v.number DESC LIMIT 1", path=path)[0]
+        return row
+
     def list_visible_texts(self, revision: int | None = None) -> dict[str, str]:
         """Text by path as a search sees it at a revision: all chunks of each visible document, joined."""
         feed = self.catalog.feed

@@ -95,3 +95,29 @@ def test_names_come_back_as_they_were(run: Run, tmp_path: Path) -> None:
     assert run("rm", "--kb", "names", "--prefix", "往来/", "--yes").stdout == "deleted 2 documents\n"
     assert run("delete", "names", "--yes").exit_code == 0
     assert run("documents", "--kb", "names").exit_code == 4
+
+
+def test_a_revision_is_listed_shown_and_restored(run: Run, tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    for text in ("The first edition.", "The second edition."):
+        note.write_text(text)
+        assert run("push", str(tmp_path), "--kb", "editions").exit_code == 0
+    listed = [json.loads(line) for line in run("revisions", "--kb", "editions", "--json").stdout.splitlines()]
+    assert [(one["number"], one["changed"]) for one in listed] == [(2, 1), (1, 0)]
+    table = run("revisions", "list", "--kb", "editions").stdout.splitlines()
+    assert table[0].split() == ["number", "kind", "created", "at", "added", "changed", "removed", "gate", "restorable"]
+    assert table[1].split()[-1] == "yes"
+    shown = run("revisions", "show", "2", "--kb", "editions")
+    assert shown.stdout.endswith("~ note.txt\n")
+    assert json.loads(run("revisions", "show", "2", "--kb", "editions", "--json").stdout)["paths"]["added"] == []
+    done = run("revisions", "restore", "1", "--kb", "editions")
+    assert (done.exit_code, done.stdout) == (0, "succeeded: revision 1 answers again, as revision 3\n")
+    assert "first edition" in run("search", "edition", "--kb", "editions").stdout
+    job = json.loads(run("revisions", "restore", "2", "--kb", "editions", "--no-gate", "--json").stdout)
+    assert job["result"]["revision"] == 4
+    queued = run("revisions", "restore", "2", "--kb", "editions", "--no-wait")
+    assert queued.stdout.startswith("queued as job ")
+    missing = run("revisions", "restore", "99", "--kb", "editions")
+    assert (missing.exit_code, missing.stderr.split(":")[0]) == (4, "revision_not_found")
+    assert run("revisions", "restore", "0", "--kb", "editions").exit_code == 2
+    assert run("revisions", "--kb", "editions", "show", "1").exit_code == 2
