@@ -83,6 +83,7 @@ class RestorePipeline:
                     ParsedDocument(
                         text=self._texts.read_text(stored.text_sha),
                         pages=stored.pages,
+                        headings=stored.headings,
                         title=stored.title,
                         language=stored.language,
                         encoding=stored.encoding,

@@ -21,8 +21,9 @@ from kb.catalog.history import fetch_revision
 from kb.catalog.jobs import LIVE, NewJob, enqueue_job
 from kb.catalog.leases import check_fence
 from kb.catalog.revisions import Opening, RevisionDraft, write_revision
+from kb.catalog.spaces import read_headings
 from kb.errors import Conflict, Gone
-from kb.types import Job, JobKind, Lane, Page, RevisionKind, SpaceState
+from kb.types import Heading, Job, JobKind, Lane, Page, RevisionKind, SpaceState
 
 IDS_A_STATEMENT = 500
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class StoredText:
     language: str | None
     encoding: str | None
     pages: Sequence[Page]
+    headings: Sequence[Heading]
 
 
 class Restores:
@@ -106,6 +108,7 @@ class Restores:
                         language=row["language"],
                         encoding=row["encoding"],
                         pages=read_ledger(row["ledger"]),
+                        headings=read_headings(row["headings"]),
                     )
                     for row in rows
                 ]

@@ -228,8 +228,13 @@ def _to_version(row: Any) -> VersionToSplit:  # noqa: ANN401
         path=row.path,
         text_sha=row.text_sha,
         pages=[Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in row.ledger or ()],
-        headings=[Heading(start=s, end=e, level=level, title=title) for s, e, level, title in row.headings or ()],
+        headings=read_headings(row.headings),
     )
+
+
+def read_headings(stored: Sequence[Sequence[Any]] | None) -> list[Heading]:
+    """As a loader found them; none of a version before they were kept."""
+    return [Heading(start=start, end=end, level=level, title=title) for start, end, level, title in stored or ()]
 
 
 def _log_at_head(connection: Connection, kb_id: str, space_id: int, version_ids: Sequence[int]) -> None:

@@ -167,7 +167,7 @@ def test_what_the_live_space_lacks_is_indexed_from_the_stored_texts(swapped: Sto
     assert len(swapped.encoder.embedded) > embedded
     after = swapped.find_version("long.txt")
     assert 0 < after["chunk_count"] < before["chunk_count"]
-    told = ("text_sha", "title", "language", "encoding", "pages", "coverage", "ledger")
+    told = ("text_sha", "title", "language", "encoding", "pages", "coverage", "ledger", "headings")
     assert [before[name] for name in told] == [after[name] for name in told]
     assert swapped.check() == set()
 
