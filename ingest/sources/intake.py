@@ -19,7 +19,7 @@ SEALERS = 8  # threads that wait for the disk, not for the processor
 # What a file that is as it was will be refused for again: it is no failure, and not looked at before it changes.
 REFUSED_FOR_GOOD = {
     *("file_empty", "unsupported_type", "type_mismatch", "too_large"),
-    *("bad_path", "duplicate_path", "link_outside", "special_file"),
+    *("bad_path", "duplicate_path", "link_outside", "link_broken", "special_file"),
 }
 
 
