@@ -118,13 +118,12 @@ class Indexer:
     def _load_batch(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:
         """Documents as they are read: the next one is parsed by a child while this one is split here.
 
-        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory. The
-        first is read even so: a job that is given away again and again must get on.
+        No more than that one is read ahead, so that a job that stops need not wait and few texts are in memory.
         """
         following = self._submit(run, batch[0])
         for version, upcoming in zip_longest(batch, batch[1:]):
             reading = following
-            if version is not batch[0] and run.is_stopping():
+            if run.is_stopping():
                 reading.cancel()
                 return
             if upcoming is not None:
@@ -153,6 +152,12 @@ class Indexer:
         for version in versions:  # an equal text of a purged document was collected just now: write ours again
             self._texts.put_text(version.parsed.text)
         return self._catalog.staging.stage_chunks(run.job, run.space.space_id, versions)
+
+
+def allow_one(is_stopping: Callable[[], bool]) -> Callable[[], bool]:
+    """The same, but False when it is asked for the first time: however short a slice is, one document gets on."""
+    first = iter([False])
+    return lambda: next(first, True) and is_stopping()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

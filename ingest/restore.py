@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ingest.indexing import Indexer
+from ingest.indexing import Indexer, allow_one
 from ingest.pipeline import Outcome
 from kb.catalog.catalog import Catalog
 from kb.catalog.leases import Progress
@@ -66,7 +66,7 @@ class RestorePipeline:
         if not lacking:
             return not is_stopping()
         with ThreadPoolExecutor(max_workers=1) as reader:
-            run = self._indexer.open_run(job, reader, is_stopping)
+            run = self._indexer.open_run(job, reader, allow_one(is_stopping))
             for version_ids in self._indexer.index_texts(run, self._read_texts(lacking)):
                 done += len(version_ids)
                 self._report(job, done)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ingest.indexing import Indexer, IndexRun
+from ingest.indexing import Indexer, IndexRun, allow_one
 from ingest.pipeline import Outcome
 from ingest.sources.intake import Fault, FileIntake
 from ingest.sources.look import Look, list_source, look_at
@@ -117,7 +117,7 @@ class FolderSync:
             return None
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse") as reader:
             for _ in range(PASSES):
-                run = self._indexer.open_run(night.job, reader, night.is_stopping)
+                run = self._indexer.open_run(night.job, reader, allow_one(night.is_stopping))
                 if not self._index(night, run):
                     return None
                 if not self._catalog.syncs.list_unfinished(night.job, run.space.space_id, 1):
