@@ -1,8 +1,8 @@
 """`make bench`: measures the embedded profile from outside and prints tables with the targets beside the figures.
 
 start, memory → imports → push a thousand documents → grow to 10,000 chunks → change one document → search
-→ start again with all that → list a folder in which nothing changed; with --quality the retrieval quality, with
---install the size of an installation
+→ start again with all that → list a folder in which nothing changed → nights of a folder; with --quality the
+retrieval quality, with --install the size of an installation
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from changing import measure_changes
 from figures import print_group
 from installing import measure_install
 from machine import describe_load, describe_machine
+from nights import measure_nights
 from pushing import CHARACTERS, DOCUMENTS, measure_push, write_folder
 from quality import measure_quality
 from searching import QUESTIONS, measure_http, measure_in_process
@@ -27,7 +28,7 @@ from texts import Texts
 
 CHUNKS = 10_000
 KB = "bench"
-PARTS = ("starts", "store", "folder", "quality", "install")
+PARTS = ("starts", "store", "folder", "nights", "quality", "install")
 SETTLE_SECONDS = 3.0  # for the sealed generation to be taken over
 
 
@@ -35,21 +36,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="measure a fresh installation too (minutes)")
     parser.add_argument("--quality", action="store_true", help="measure retrieval quality too (minutes)")
-    parser.add_argument(
-        "--only", choices=("starts", "store", "folder", "quality", "install"), help="measure this alone"
-    )
+    parser.add_argument("--only", choices=PARTS, help="measure this alone")
     options = parser.parse_args()
     print(f"{describe_machine()}\n{describe_load()} before")
     parts = {
         "starts": measure_starting,
         "store": measure_store,
         "folder": show_folder,
+        "nights": show_nights,
         "quality": show_quality,
         "install": show_install,
     }
-    chosen = {"starts": True, "store": True, "folder": True, "quality": options.quality, "install": options.install}
+    asked = {"quality": options.quality, "install": options.install}
     for name, measure in parts.items():
-        if name == options.only or (options.only is None and chosen[name]):
+        if name == options.only or (options.only is None and asked.get(name, True)):
             measure()
             print(f"\n{describe_load()} after", flush=True)
 
@@ -98,6 +98,10 @@ def count_chunks(server: Server) -> int:
 
 def show_folder() -> None:
     print_group("A folder in which nothing changed", measure_listing())
+
+
+def show_nights() -> None:
+    print_group("Nights of a folder", measure_nights())
 
 
 def show_quality() -> None:
