@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from fakes.http_client import Client
+from fakes.http_client import Client, wait_until
 from fakes.server import Server, list_findings
 from fakes.small_files import SmallFile, make_files
 
@@ -158,3 +158,33 @@ def check_looks(looks: Sequence[Look], began: Sequence[float], ready: Sequence[f
         newest_ready = sum(moment <= look.sent for moment in ready) - 1
         newest_begun = sum(moment <= look.answered for moment in began) - 1
         assert newest_ready <= night <= newest_begun or (night == 7 and newest_ready == 10)
+
+
+def test_an_upload_is_not_kept_waiting_by_a_long_sync_nor_by_a_re_index(tmp_path: Path, folder: Path) -> None:
+    """One worker for all of them: the long job makes way and goes on where it was."""
+    write(folder, make_files(1_200))
+    with Server(tmp_path / "store", allowed_roots=folder.parent) as server:
+        client = server.open_client()
+        client.create()
+        add_source(client, folder)
+        long_job = client.http.post(f"{client.path}/sources/{NAME}/sync", json={}).json()["job_id"]
+        check_upload_overtakes(client, long_job, 3_000)
+        assert client.wait_for_job(long_job)["result"]["added"] == 1_200
+        assert server.stop() == 0
+        client = server.start(chunk_tokens=32).open_client()
+        long_job = client.http.post(f"{client.path}/reindex", json={"mode": "full"}).json()["job_id"]
+        check_upload_overtakes(client, long_job, 3_001)
+        assert client.wait_for_job(long_job)["state"] == "succeeded"
+        (found, *_) = client.search(make_files(1, start=3_001)[0].word)
+        assert make_files(1, start=3_001)[0].word in found["text"]
+        assert list_findings(server.data_dir) == []
+
+
+def check_upload_overtakes(client: Client, long_job: str, number: int) -> None:
+    wait_until(lambda: client.get_job(long_job)["done"] > 0, "the long job is under way")
+    (file,) = make_files(1, start=number)
+    uploaded = client.wait_for_job(client.upload({file.path: file.data})["job_id"])
+    assert uploaded["state"] == "succeeded"
+    rest = client.get_job(long_job)
+    assert rest["state"] in ("queued", "running"), "the upload waited for the end of the long job"
+    assert client.search(file.word)[0]["document"]["path"] == file.path
