@@ -87,8 +87,10 @@ class Uploads:
             total = sum(not _is_unchanged(known.get(file.path), file, upload) for file in upload.files)
             new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=upload.kb_id, total=total)
             job_id = enqueue_job(connection, new_job)
-            documents = [_record_file(connection, upload, file, known.get(file.path), job_id) for file in upload.files]
+            recorded = [_describe_file(upload, file, known.get(file.path), job_id) for file in upload.files]
+            _write(connection, recorded)
             self._check_blobs(upload)
+            documents = [one.answer for one in recorded]
             answer = {"job_id": job_id, "documents": documents, "rejected": list(upload.rejected)}
             _keep_answer(connection, upload, answer)
             crash.reach("up.pre_commit")
@@ -124,7 +126,8 @@ class Uploads:
             new_job = NewJob(kind=JobKind.UPLOAD, lane=Lane.INTERACTIVE, kb_id=known.kb_id, total=1)
             job_id = enqueue_job(connection, new_job)
             again = {name: current[name] for name in ("sha256", "size", "media_type", "metadata")}
-            _stage_version(connection, document_id, known.number + 1, job_id, again)
+            row = _describe_version(document_id, known.number + 1, job_id, again)
+            connection.execute(insert(t.version).values(row))
             return job_id
 
 
@@ -200,29 +203,43 @@ def _is_unchanged(known: _Known | None, file: UploadedFile, upload: Upload) -> b
     )
 
 
-def _record_file(
-    connection: Connection, upload: Upload, file: UploadedFile, known: _Known | None, job_id: str
-) -> dict[str, str]:
-    if known is None:
-        document_id, number = uuid.uuid4().hex, 1
-        row = {"id": document_id, "kb_id": upload.kb_id, "path": file.path, "created_at": datetime.now(UTC)}
-        connection.execute(insert(t.document).values(**row))
-    else:
-        document_id, number = known.document_id, known.number + 1
-        if known.hidden:  # whoever sends it again wants to see what becomes of it, also when it fails
-            shown = update(t.document).where(t.document.c.id == document_id).values(removed_revision=None)
-            connection.execute(shown)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Recorded:
+    """What one file adds to the tables, and what its sender is told."""
+
+    answer: dict[str, str]
+    document: dict[str, Any] | None  # a new row
+    version: dict[str, Any] | None  # none for what is unchanged
+    shown: str | None = None  # a hidden document: whoever sends it again wants to see what becomes of it
+
+
+def _describe_file(upload: Upload, file: UploadedFile, known: _Known | None, job_id: str) -> _Recorded:
+    document_id = uuid.uuid4().hex if known is None else known.document_id
+    row = {"id": document_id, "kb_id": upload.kb_id, "path": file.path, "created_at": datetime.now(UTC), "failures": 0}
     unchanged = _is_unchanged(known, file, upload)
-    if not unchanged:
-        content = {"sha256": file.sha256, "size": file.size, "media_type": file.media_type}
-        _stage_version(connection, document_id, number, job_id, {**content, "metadata": dict(upload.metadata)})
+    content = {"sha256": file.sha256, "size": file.size, "media_type": file.media_type}
+    number = 1 if known is None else known.number + 1
+    version = _describe_version(document_id, number, job_id, {**content, "metadata": dict(upload.metadata)})
     status = "unchanged" if unchanged else "pending"
-    return {"id": document_id, "path": file.path, "sha256": file.sha256, "status": status}
+    return _Recorded(
+        answer={"id": document_id, "path": file.path, "sha256": file.sha256, "status": status},
+        document=row if known is None else None,
+        version=None if unchanged else version,
+        shown=document_id if known is not None and known.hidden else None,
+    )
 
 
-def _stage_version(connection: Connection, document_id: str, number: int, job_id: str, content: dict[str, Any]) -> None:
+def _write(connection: Connection, recorded: Sequence[_Recorded]) -> None:
+    """Table by table, all rows together: ten thousand single statements would hold the write lock for seconds."""
+    if documents := [one.document for one in recorded if one.document is not None]:
+        connection.execute(insert(t.document), documents)
+    if versions := [one.version for one in recorded if one.version is not None]:
+        connection.execute(insert(t.version), versions)
+    for document_id in (one.shown for one in recorded if one.shown is not None):
+        connection.execute(update(t.document).where(t.document.c.id == document_id).values(removed_revision=None))
+
+
+def _describe_version(document_id: str, number: int, job_id: str, content: dict[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC)
     fixed = {"chunk_count": 0, "state": VersionState.STAGED, "created_at": now, "updated_at": now}
-    connection.execute(
-        insert(t.version).values(document_id=document_id, number=number, job_id=job_id, **content, **fixed)
-    )
+    return {"document_id": document_id, "number": number, "job_id": job_id, **content, **fixed}
