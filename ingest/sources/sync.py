@@ -29,15 +29,17 @@ PASSES = 3  # the live space may be swapped under a run: what is not whole in th
 MOST_TOLD = 200  # failures and skipped files that a job's result names
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Night:
-    """One run on its way. `faults` are wanted files that did not come in or could not be indexed."""
+    """One run on its way. `faults` are wanted files that did not come in or could not be indexed; `whole` counts the
+    documents that lack nothing any more."""
 
     job: Job
     look: Look
     is_stopping: Callable[[], bool]
     now: datetime
     faults: list[Fault] = field(default_factory=list)
+    whole: int = 0
     counts: dict[str, int] = field(default_factory=lambda: {"chunks": 0, "embedded": 0})
 
     def is_settled(self) -> bool:
@@ -143,9 +145,11 @@ class FolderSync:
     def _index(self, night: Night, run: IndexRun) -> bool:
         """Chunks and vectors for what this job staged; False when told to stop."""
         space_id, last = run.space.space_id, 0
+        night.whole = self._catalog.syncs.count_whole(night.job, space_id)
         while batch := self._catalog.syncs.list_unfinished(night.job, space_id, BATCH, last):
             last = batch[-1].version_id
             known = set(self._catalog.known_content.copy(night.job, space_id, batch))
+            night.whole += len(known)
             rest = [version for version in batch if version.version_id not in known]
             if rest:
                 self._index_batch(night, run, rest)
@@ -154,8 +158,9 @@ class FolderSync:
         return True
 
     def _index_batch(self, night: Night, run: IndexRun, batch: Sequence[StagedVersion]) -> None:
-        for _ in self._indexer.index(run, batch):
-            self._catalog.jobs.report(night.job, self._measure(night, run))
+        for version_ids in self._indexer.index(run, batch):
+            night.whole += len(version_ids)
+            self._catalog.jobs.report(night.job, _measure(night))
         for name in night.counts:
             night.counts[name] += run.counts.pop(name, 0)
         failures = run.take_failures()
@@ -163,11 +168,7 @@ class FolderSync:
         night.faults.extend(
             Fault(path=paths[key], code=failure.code, detail=failure.detail) for key, failure in failures.items()
         )
-        self._catalog.syncs.fail(night.job, failures, self._measure(night, run), night.now)
-
-    def _measure(self, night: Night, run: IndexRun) -> Progress:
-        whole = self._catalog.syncs.count_whole(night.job, run.space.space_id)
-        return Progress(stage="index", done=whole + len(night.faults), failed=len(night.faults))
+        self._catalog.syncs.fail(night.job, failures, _measure(night), night.now)
 
     def _publish(self, night: Night, space_id: int) -> Outcome:
         look, removed = night.look, night.look.list_gone()
@@ -199,6 +200,10 @@ def refuse_by_gate(report: GateReport, result: Mapping[str, Any]) -> Outcome:
         f"MRR {report.mrr_before:.2f} → {report.mrr_after:.2f}; nothing was published"
     )
     return Outcome(state=JobState.FAILED, code="gate_refused", message=reason, result=result)
+
+
+def _measure(night: Night) -> Progress:
+    return Progress(stage="index", done=night.whole + len(night.faults), failed=len(night.faults))
 
 
 def _refuse_path(look: Look, path: str, code: str) -> Fault:
