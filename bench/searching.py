@@ -62,7 +62,7 @@ def measure_in_process(data_dir: Path, kb: str, questions: Sequence[str]) -> lis
         base = services.store.catalog.knowledge_bases.get(kb)
         times, steps = [], []
         for number, question in enumerate([*questions[:WARM_UP], *questions]):
-            request = SearchRequest(query=question, kb_id=base.id, embedding_model=base.embedding_model)
+            request = SearchRequest(query=question, kb_id=base.id)
             began = time.perf_counter()
             result = services.searcher.search(request)
             if number >= WARM_UP:

@@ -33,7 +33,6 @@ class AskRequest:
 
     question: str
     kb_id: str
-    embedding_model: str
     history: Sequence[ChatMessage] = ()
     top_k: int = 8
     max_context_tokens: int = 2_048
@@ -250,7 +249,6 @@ def _write_search(request: AskRequest, question: str) -> SearchRequest:
     return SearchRequest(
         query=question,
         kb_id=request.kb_id,
-        embedding_model=request.embedding_model,
         top_k=request.top_k,
         max_tokens=request.max_context_tokens,
         only=request.only,

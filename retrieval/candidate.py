@@ -55,11 +55,7 @@ class StateSearch:
 
     def ask(self, question: str, top_k: int) -> SearchResult:
         """Raises Unavailable (`database_unavailable`)."""
-        return self.searcher.search(
-            SearchRequest(
-                query=question, kb_id=self.state.kb_id, embedding_model=self.state.embedding_model, top_k=top_k
-            )
-        )
+        return self.searcher.search(SearchRequest(query=question, kb_id=self.state.kb_id, top_k=top_k))
 
 
 class CandidateIndexes:

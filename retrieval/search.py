@@ -32,11 +32,10 @@ class IndexSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """`embedding_model` is the name that the knowledge base keeps; `max_tokens` counts that model's tokens."""
+    """`max_tokens` counts tokens of the knowledge base's embedding model."""
 
     query: str
     kb_id: str
-    embedding_model: str
     top_k: int = 8
     mode: Mode = "hybrid"
     rerank: bool = False

@@ -71,9 +71,7 @@ def run_golden_questions(request: Request, kb: str) -> Response:
     found, searcher = find_knowledge_base(request, kb), get_services(request).searcher
 
     def ask(question: str) -> SearchResult:
-        return searcher.search(
-            SearchRequest(query=question, kb_id=found.id, embedding_model=found.embedding_model, top_k=TOP_K)
-        )
+        return searcher.search(SearchRequest(query=question, kb_id=found.id, top_k=TOP_K))
 
     return JsonAnswer(show_run(ask_questions(get_catalog(request).golden.list_all(found.id), ask)))
 

@@ -31,7 +31,6 @@ def search_knowledge_base(
         SearchRequest(
             query=query,
             kb_id=found.id,
-            embedding_model=found.embedding_model,
             top_k=body.top_k,
             mode=body.mode,
             rerank=body.rerank,

@@ -79,7 +79,6 @@ def read_question(body: AskBody, found: KnowledgeBaseKey) -> AskRequest:
     return AskRequest(
         question=body.question,
         kb_id=found.id,
-        embedding_model=found.embedding_model,
         history=[ChatMessage(role=turn.role, content=turn.content) for turn in body.history],
         top_k=body.top_k,
         max_context_tokens=body.max_context_tokens,

@@ -83,7 +83,7 @@ def ask_state(store: Store, state: IndexState) -> list[list[tuple[str, str, int]
     searcher = Searcher(OneState(state), store.catalog.feed, store.texts, OneEncoder(store.encoder))
     answers = []
     for question in QUESTIONS:
-        request = SearchRequest(query=question, kb_id=store.kb.id, embedding_model="builtin", top_k=10)
+        request = SearchRequest(query=question, kb_id=store.kb.id, top_k=10)
         passages = searcher.search(request).passages
         answers.append([(passage.path, passage.text, passage.version) for passage in passages])
     return answers

@@ -50,7 +50,7 @@ class House:
         self.searcher = Searcher(self.shelf, feed, store.texts, self.work.encoders)
 
     def search(self, query: str, mode: str = "hybrid") -> SearchResult:
-        request = SearchRequest(query=query, kb_id=self.store.kb.id, embedding_model="unused", mode=mode)  # type: ignore[arg-type]
+        request = SearchRequest(query=query, kb_id=self.store.kb.id, mode=mode)  # type: ignore[arg-type]
         return self.searcher.search(request)
 
     def find_paths(self, query: str, mode: str = "hybrid") -> list[str]:

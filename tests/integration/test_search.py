@@ -31,7 +31,7 @@ class House:
         self.searcher = Searcher(self.shelf, self.feed, self.feed, Encoders(self.encoder))
 
     def search(self, query: str, **options) -> SearchResult:  # type: ignore[no-untyped-def]
-        request = SearchRequest(query=query, kb_id="kb1", **{"embedding_model": "fake", **options})
+        request = SearchRequest(query=query, kb_id="kb1", **options)
         return self.searcher.search(request)
 
     def list_texts(self, query: str, **options) -> list[str]:  # type: ignore[no-untyped-def]
@@ -107,7 +107,7 @@ def test_what_is_not_visible_is_not_shown_even_by_an_old_state(house: House) -> 
             return state
 
     searcher = Searcher(Old(), house.feed, house.feed, Encoders(house.encoder))
-    request = SearchRequest(query="brown fox", kb_id="kb1", embedding_model="fake")
+    request = SearchRequest(query="brown fox", kb_id="kb1")
     assert "en/animals.txt" not in {passage.path for passage in searcher.search(request).passages}
 
 
@@ -178,7 +178,7 @@ def test_a_question_without_words_does_not_fail(house: House, query: str) -> Non
 
 def test_an_empty_knowledge_base_answers_with_nothing(house: House) -> None:
     house.feed.add_kb("empty")
-    request = SearchRequest(query="fox", kb_id="empty", embedding_model="fake")
+    request = SearchRequest(query="fox", kb_id="empty")
     result = house.searcher.search(request)
     assert (result.passages, result.revision) == ([], 0)
 
@@ -190,4 +190,4 @@ def test_bad_requests_say_why(house: House) -> None:
     with pytest.raises(InvalidInput, match="bad_max_tokens"):
         house.search("fox", max_tokens=0)
     with pytest.raises(NotFound, match="knowledge_base_not_found"):
-        house.searcher.search(SearchRequest(query="fox", kb_id="nope", embedding_model="fake"))
+        house.searcher.search(SearchRequest(query="fox", kb_id="nope"))

@@ -78,7 +78,7 @@ def test_the_context_holds_the_answer(name: str, at_512: float, at_1024: float, 
     searcher = Searcher(shelf, feed, feed, Encoders(encoder))
     held = {512: 0, 1024: 0}
     for question in questions:
-        request = SearchRequest(query=question["question"], kb_id="kb1", embedding_model="builtin", top_k=20)
+        request = SearchRequest(query=question["question"], kb_id="kb1", top_k=20)
         passages = [(p.path.split("/")[0], p.text) for p in searcher.search(request).passages]
         for budget in held:
             held[budget] += holds_answer(question, passages, budget)

@@ -27,7 +27,7 @@ from retrieval.search import Passage, SearchRequest, SearchResult
 
 CAMERA = make_passage("The camera was bought in 2019. It cost 4,200 euro.", start=50)
 COATING = make_passage("镜面镀膜每五年更换一次。负责人是王小明。", start=9, document_id="d2")
-ASK = AskRequest(question=" What did the camera cost? ", kb_id="kb1", embedding_model="builtin")
+ASK = AskRequest(question=" What did the camera cost? ", kb_id="kb1")
 
 
 class ScriptedSource:
@@ -77,9 +77,7 @@ def test_the_search_is_asked_what_the_request_says() -> None:
     only = Filter(path_prefix="手册/")
     collect(Answerer(source, ExtractiveWriter()), replace(ASK, top_k=3, max_context_tokens=77, only=only))
     (search,) = source.asked
-    assert search == SearchRequest(
-        query="What did the camera cost?", kb_id="kb1", embedding_model="builtin", top_k=3, max_tokens=77, only=only
-    )
+    assert search == SearchRequest(query="What did the camera cost?", kb_id="kb1", top_k=3, max_tokens=77, only=only)
 
 
 @pytest.mark.parametrize(("question", "sentence"), [("Why?", "Nothing in the"), ("为什么？", "知识库中没有找到")])
