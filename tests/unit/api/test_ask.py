@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from api.routes.ask import stream_answer
 from retrieval.answer import AskRequest, PassagesEvent, TokenEvent
 
-QUESTION = AskRequest(question="q", kb_id="k", embedding_model="builtin")
+QUESTION = AskRequest(question="q", kb_id="k")
 
 
 @dataclass
