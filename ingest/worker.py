@@ -74,13 +74,15 @@ class Slice:
         self._bulk = job.lane is Lane.BULK
         self._seconds = seconds
         self._look_at = time.monotonic() + seconds
+        self._over = False
 
     def is_over(self) -> bool:
-        """Asks the database at most once a slice's length."""
-        if not self._bulk or time.monotonic() < self._look_at:
-            return False
-        self._look_at = time.monotonic() + self._seconds
-        return self._jobs.has_waiting(Lane.INTERACTIVE)
+        """Asks the database at most once a slice's length. Once over it stays so: a step that stops because of it must
+        not be followed by another that goes on."""
+        if self._bulk and not self._over and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self._seconds
+            self._over = self._jobs.has_waiting(Lane.INTERACTIVE)
+        return self._over
 
 
 class Worker:

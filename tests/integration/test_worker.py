@@ -10,10 +10,10 @@ from fakes.store import Store, new_store, write_sentences
 from ingest import worker as worker_module
 from ingest.owner import name_owner
 from ingest.pipeline import Outcome
-from ingest.worker import Handler, Lease, Worker
-from kb.catalog.jobs import MAX_ATTEMPTS
+from ingest.worker import Handler, Lease, Slice, Worker
+from kb.catalog.jobs import MAX_ATTEMPTS, NewJob
 from kb.errors import DocumentFailed, Unavailable
-from kb.types import Job, JobKind, JobState
+from kb.types import Job, JobKind, JobState, Lane
 
 ONE = write_sentences(1)
 
@@ -264,3 +264,21 @@ def test_run_waits_out_a_database_that_does_not_answer(store: Store) -> None:
 
     Worker(Shaky(store.catalog.database), {}, lambda: None, 60).run(stop)
     assert len(calls) == 2
+
+
+def test_a_slice_of_a_bulk_job_is_over_once_an_upload_waits_and_stays_so(store: Store) -> None:
+    """One step stops because of it; were it not over for the next step, that one would go on without the first."""
+    store.catalog.jobs.enqueue(NewJob(kind=JobKind.SEAL, lane=Lane.BULK, kb_id=store.kb.id))
+    part = Slice(store.catalog.jobs, store.claim(), seconds=0.0)
+    assert not part.is_over()
+    store.upload({"a.txt": ONE})
+    assert part.is_over()
+    store.claim("another")
+    assert part.is_over()
+
+
+def test_an_interactive_job_makes_way_for_nobody(store: Store) -> None:
+    store.upload({"a.txt": ONE})
+    part = Slice(store.catalog.jobs, store.claim(), seconds=0.0)
+    store.upload({"b.txt": ONE})
+    assert not part.is_over()
