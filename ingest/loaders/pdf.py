@@ -118,7 +118,8 @@ def _read_damaged(path: Path, limits: LoadLimits) -> _RawDocument:
         pages = [_doubt_page(page) for page in raw.pages]
         if any(page.verdict is PageVerdict.INDEXED for page in pages):
             return replace(raw, pages=pages)
-        raise DocumentFailed("pdf_malformed", "this PDF is damaged, and no text can be read from what is left of it")
+        reason = "this PDF is damaged, and no text can be read from what is left of it"
+        raise DocumentFailed("pdf_malformed", reason, verdicts=[page.verdict for page in pages])
     raise DocumentFailed("pdf_malformed", "this file cannot be opened as a PDF")
 
 
@@ -191,9 +192,10 @@ def _is_garbled(text: str) -> bool:
 def _check_any_text(pages: Sequence[_RawPage]) -> None:
     if any(page.verdict is PageVerdict.INDEXED for page in pages):
         return
+    verdicts = [page.verdict for page in pages]
     if pages and all(page.broken for page in pages):
-        raise DocumentFailed("pdf_malformed", f"none of its {len(pages)} pages can be read")
-    raise DocumentFailed("no_text", f"no page has text: {_count_verdicts(pages)}")
+        raise DocumentFailed("pdf_malformed", f"none of its {len(pages)} pages can be read", verdicts=verdicts)
+    raise DocumentFailed("no_text", f"no page has text: {_count_verdicts(pages)}", verdicts=verdicts)
 
 
 def _count_verdicts(pages: Sequence[_RawPage]) -> str:

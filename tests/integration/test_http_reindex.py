@@ -28,16 +28,10 @@ def server(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def changed(tmp_path: Path) -> Iterator[LocalServer]:
-    """The same store, started again with another chunk size."""
-    first = LocalServer(tmp_path / "data")
-    first.create("k")
-    first.upload("k", FILES)
-    first.work()
-    first.close()
-    local = LocalServer(tmp_path / "data", chunk_tokens=32)
-    yield local
-    local.close()
+def changed(server: LocalServer) -> LocalServer:
+    """The same, with another chunk size wished for."""
+    assert server.request("PATCH", f"{KB}/k", json={"chunk_tokens": 32}).status_code == 200
+    return server
 
 
 def reindex(server: LocalServer, body: dict[str, object]) -> str:
