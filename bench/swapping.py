@@ -33,7 +33,7 @@ class Asked:
 
 
 def measure_swap(data_dir: Path, kb: str, questions: Sequence[str]) -> list[Figure]:
-    """A server of other settings over a store that is there; its knowledge base is re-indexed meanwhile."""
+    """A server over a store that is there; its knowledge base is re-indexed meanwhile."""
     with Server(data_dir) as server, Client(server.port) as client:
         ask(client, kb, questions, lambda count: count < ASKED)  # opens the index
         before = ask(client, kb, questions, lambda count: count < ASKED)
