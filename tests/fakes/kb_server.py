@@ -103,7 +103,6 @@ class KbServer:
         return problem(409, "taken", name) if self.find_base(name) else (201, self.bases[self.add_base(name)])
 
     def answer_base(self, sent: Sent, kb_id: str, rest: list[str]) -> tuple[int, dict[str, Any] | None]:
-        documents = self.documents[kb_id]
         match (sent.method, rest):
             case ("GET", []):
                 return 200, self.bases[kb_id]
@@ -112,17 +111,8 @@ class KbServer:
             case ("DELETE", []):
                 del self.bases[kb_id]
                 return 204, None
-            case ("POST", ["documents"]):
-                return self.upload(sent, documents)
-            case ("GET", ["documents"]):
-                return self.give_page(sent, [one for one in documents.values() if fits(one, sent.query)])
-            case ("GET", ["documents", name, *pages]):
-                found = next((one for one in documents.values() if one["id"] == name), None)
-                if pages and found:
-                    return self.give_page(sent, found.get("ledger", []))
-                return (200, found) if found else problem(404, "document_not_found", name)
-            case ("POST", ["documents", "delete"]):
-                return self.delete(json.loads(sent.body), documents)
+            case (method, ["documents", *place]):
+                return self.answer_documents(sent, self.documents[kb_id], [method, *place])
             case ("GET", ["sources"]):
                 return self.give_page(sent, list(self.sources.by_name.values()))
             case (method, ["sources", *place]):
@@ -130,6 +120,23 @@ class KbServer:
                 return found or problem(404, "source_not_found", sent.path)
             case ("POST", ["reindex" | "search" | "ask" as verb]):
                 return self.answer_verb(verb)
+        return problem(404, "not_found", sent.path)
+
+    def answer_documents(
+        self, sent: Sent, documents: dict[str, dict[str, Any]], call: list[str]
+    ) -> tuple[int, dict[str, Any]]:
+        match call:
+            case ["POST"]:
+                return self.upload(sent, documents)
+            case ["GET"]:
+                return self.give_page(sent, [one for one in documents.values() if fits(one, sent.query)])
+            case ["GET", name, *pages]:
+                found = next((one for one in documents.values() if one["id"] == name), None)
+                if pages and found:
+                    return self.give_page(sent, found.get("ledger", []))
+                return (200, found) if found else problem(404, "document_not_found", name)
+            case ["POST", "delete"]:
+                return self.delete(json.loads(sent.body), documents)
         return problem(404, "not_found", sent.path)
 
     def answer_verb(self, verb: str) -> tuple[int, dict[str, Any]]:
