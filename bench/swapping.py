@@ -12,7 +12,7 @@ from threading import Event, Thread
 from figures import Figure, find_median, find_percentile
 from server import Client, Server
 
-CHUNK_TOKENS = "64"  # another size than the store was made with, so that there is work to do
+CHUNK_TOKENS = 64  # another size than the store was made with, so that there is work to do
 ASKED = 300  # questions before and after
 LOOK_SECONDS = 0.2
 AROUND_SECONDS = 2.0  # before and after the moment of the swap
@@ -33,8 +33,8 @@ class Asked:
 
 
 def measure_swap(data_dir: Path, kb: str, questions: Sequence[str]) -> list[Figure]:
-    """A server of other settings over a store that is there; its knowledge base is re-indexed meanwhile."""
-    with Server(data_dir, KB_CHUNK_TOKENS=CHUNK_TOKENS) as server, Client(server.port) as client:
+    """A server over a store that is there; its knowledge base is re-indexed meanwhile."""
+    with Server(data_dir) as server, Client(server.port) as client:
         ask(client, kb, questions, lambda count: count < ASKED)  # opens the index
         before = ask(client, kb, questions, lambda count: count < ASKED)
         job, during = reindex_meanwhile(server, client, kb, questions)
@@ -54,6 +54,7 @@ def measure_swap(data_dir: Path, kb: str, questions: Sequence[str]) -> list[Figu
 
 def reindex_meanwhile(server: Server, client: Client, kb: str, questions: Sequence[str]) -> tuple[dict, list[Asked]]:
     """The job as it ended, and every search from its request until the new space has answered."""
+    client.call("PATCH", f"/api/v1/knowledge-bases/{kb}", {"chunk_tokens": CHUNK_TOKENS})
     job_id = client.call("POST", f"/api/v1/knowledge-bases/{kb}/reindex", {"mode": "full"})["job_id"]
     ended: list[dict] = []
     done = Event()

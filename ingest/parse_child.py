@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ingest.loaders import LoadLimits
-from ingest.parse_frames import LENGTH, describe_document, pack_frame, pack_json, unpack_json
+from ingest.parse_frames import LENGTH, describe_document, describe_failure, pack_frame, pack_json, unpack_json
 from kb.errors import DocumentFailed
 from kb.types import ParsedDocument
 
@@ -61,7 +61,7 @@ def _answer(replies: BinaryIO, load: Callable[[], ParsedDocument]) -> None:
         text = document.text.encode()
         head = {**describe_document(document), "rss": _measure_rss()}
     except DocumentFailed as error:
-        text, head = b"", {"code": error.code, "detail": error.detail, "rss": _measure_rss()}
+        text, head = b"", {**describe_failure(error), "rss": _measure_rss()}
     except (MemoryError, RecursionError) as error:
         detail = f"reading it took more than the parser may use ({type(error).__name__})"
         text, head = b"", {"code": "parse_limit", "detail": detail, "exits": True}

@@ -3,7 +3,8 @@ files and must not be able to make its owner run anything.
 
     frame    = 8 bytes of length, big endian, then so many bytes
     request  = one frame of JSON: path, media_type
-    reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text)
+    reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text); of a file that cannot be
+               indexed: code, detail and the verdict on each page that was looked at, and no text
 """
 
 from __future__ import annotations
@@ -11,25 +12,19 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from kb.errors import DocumentFailed
 from kb.types import Heading, Page, PageVerdict, ParsedDocument
 
 LENGTH = struct.Struct(">Q")
 MOST_HEAD_BYTES = 32 * 1024 * 1024
+LONGEST_CODE = 64  # characters
+LONGEST_DETAIL = 500
 
 
 class BadFrame(ValueError):
     """The other side does not keep to the format."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Why there is no document. `code` is a DocumentFailed code."""
-
-    code: str
-    detail: str
 
 
 def pack_frame(payload: bytes) -> bytes:
@@ -81,6 +76,27 @@ def read_document(head: Mapping[str, Any], payload: bytes) -> ParsedDocument:
     if "\x00" in text or not all(0 <= start <= end <= len(text) for start, end in spans):
         raise BadFrame("offsets outside the text, or NUL in it")
     return ParsedDocument(text=text, pages=pages, headings=headings, **named)
+
+
+def describe_failure(failure: DocumentFailed) -> dict[str, Any]:
+    return {"code": failure.code, "detail": failure.detail, "verdicts": [one.value for one in failure.verdicts]}
+
+
+def read_failure(head: Mapping[str, Any], most_pages: int) -> DocumentFailed | None:
+    """Why there is no document, where a child says so. Pages are told by their place: no number of it is believed.
+
+    Raises BadFrame.
+    """
+    code, detail, verdicts = head.get("code"), head.get("detail"), head.get("verdicts", [])
+    if not isinstance(code, str) or not isinstance(detail, str):
+        return None
+    if not isinstance(verdicts, list) or len(verdicts) > most_pages:
+        raise BadFrame("no list of verdicts")
+    try:
+        told = [PageVerdict(one) for one in verdicts]
+    except ValueError as error:
+        raise BadFrame("not a verdict") from error
+    return DocumentFailed(_words(code)[:LONGEST_CODE], _words(detail)[:LONGEST_DETAIL], verdicts=told)
 
 
 def _whole(value: object) -> int:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from ingest.loaders import LoadLimits
-from ingest.parse_frames import LENGTH, MOST_HEAD_BYTES, BadFrame, pack_json, read_document, unpack_json
+from ingest.parse_frames import LENGTH, MOST_HEAD_BYTES, BadFrame, pack_json, read_document, read_failure, unpack_json
 from kb.errors import DocumentFailed, Unavailable
 from kb.types import ParsedDocument
 
@@ -197,9 +197,9 @@ class _Child:
         rss = head.get("rss")
         if head.get("exits") or not isinstance(rss, int) or rss > self._limits.rss_bytes:
             self._spent = True
-        code, detail = head.get("code"), head.get("detail")
-        if isinstance(code, str) and isinstance(detail, str):
-            raise DocumentFailed(code[:64], detail[:500])
+        failure = read_failure(head, self._limits.load.max_pages)
+        if failure is not None:
+            raise failure
         return read_document(head, text)
 
     def _explain_end(self) -> DocumentFailed | _KilledFromOutside:

@@ -35,13 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReindexTools:
-    """What a re-index works with. `splitter` is what the server's settings ask for; without a `gate` nothing is asked;
-    `seal` writes an index of a knowledge base's space as it is at a head, so that servers need not build one."""
+    """What a re-index works with. Without a `gate` nothing is asked; `seal` writes an index of a knowledge base's space
+    as it is at a head, so that servers need not build one."""
 
     catalog: Catalog
     texts: TextSource
     encoders: EncoderSource
-    splitter: SplitterSettings
     seal: Callable[[str, Head], None]
     gate: Gate | None = None
 
@@ -55,6 +54,7 @@ class _Run:
     live: KnowledgeBaseSettings
     wanted: NewSpace
     encoder: Encoder
+    splitter: SplitterSettings
     space_id: int
     is_stopping: Callable[[], bool]
     embedded: int = 0
@@ -88,11 +88,12 @@ class Reindexer:
         live = self._catalog.knowledge_bases.get_settings(job.kb_id)
         model = job.params.get("embedding_model") or live.embedding_model
         encoder = self._tools.encoders.get_encoder(model)
+        splitter = SplitterSettings(target_tokens=live.wanted_chunk_tokens)
         wanted = NewSpace(
             embedding_model=model,
-            fingerprint=self._tools.splitter.name_space(encoder.fingerprint),
+            fingerprint=splitter.name_space(encoder.fingerprint),
             dimension=encoder.dimension,
-            chunk_tokens=self._tools.splitter.target_tokens,
+            chunk_tokens=splitter.target_tokens,
         )
         if (wanted.fingerprint, model) == (live.fingerprint, live.embedding_model):
             return self._leave_as_it_is(job)
@@ -103,6 +104,7 @@ class Reindexer:
             live=live,
             wanted=wanted,
             encoder=encoder,
+            splitter=splitter,
             space_id=space_id,
             is_stopping=is_stopping,
         )
@@ -198,7 +200,7 @@ class Reindexer:
             return None
         try:
             parsed = ParsedDocument(text=text, pages=version.pages, headings=version.headings)
-            return cut_text(parsed, run.encoder, self._tools.splitter)
+            return cut_text(parsed, run.encoder, run.splitter)
         except DocumentFailed as failure:
             raise DocumentFailed(failure.code, f"{version.path}: {failure.detail}") from failure
 

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     parse_memory_bytes: int = Field(
         1_500 * MEGABYTE, ge=256 * MEGABYTE, description="memory limit for parsing one file"
     )
-    chunk_tokens: int = Field(100, ge=16, le=256, description="tokens a chunk aims at; for new and re-indexed ones")
+    chunk_tokens: int = Field(100, ge=16, le=256, description="tokens a chunk aims at, of new knowledge bases")
     lease_seconds: int = Field(60, ge=2, description="how long a worker may be silent before its job is given away")
     seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")
     retention_days: float = Field(7, ge=1 / 24, description="how long replaced versions are kept; at least an hour")

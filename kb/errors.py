@@ -17,6 +17,10 @@ Messages name the value and the way out. They never carry a key or a document's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kb.types import PageVerdict
 
 
 class KbError(Exception):
@@ -57,7 +61,14 @@ class Unavailable(KbError):
 
 
 class DocumentFailed(KbError):
-    """One document cannot be indexed. Costs that document alone, never the job."""
+    """One document cannot be indexed. Costs that document alone, never the job.
+
+    `verdicts` says what became of each of its pages, where they were looked at before it failed.
+    """
+
+    def __init__(self, code: str, detail: str, *, verdicts: Sequence[PageVerdict] = ()) -> None:
+        super().__init__(code, detail)
+        self.verdicts = tuple(verdicts)
 
 
 class StaleLease(KbError):

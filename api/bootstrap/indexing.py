@@ -19,7 +19,6 @@ from ingest.sources.intake import FileIntake
 from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
 from ingest.sources.sync import FolderSync
-from ingest.splitter import SplitterSettings
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound
 from kb.ports import Gate
@@ -99,7 +98,6 @@ class Indexing:
                 catalog=store.catalog,
                 texts=store.texts,
                 encoders=store.encoders,
-                splitter=SplitterSettings(target_tokens=store.settings.chunk_tokens),
                 seal=self._seal_space,
                 gate=gate,
             )

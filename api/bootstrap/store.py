@@ -38,12 +38,20 @@ class Store:
     garbage: Garbage
 
     def create_knowledge_base(
-        self, name: str, description: str = "", language: str = "auto", embedding_model: str | None = None
+        self,
+        name: str,
+        description: str = "",
+        language: str = "auto",
+        embedding_model: str | None = None,
+        chunk_tokens: int | None = None,
     ) -> KnowledgeBase:
-        """Raises Conflict (`knowledge_base_exists`), InvalidInput (`bad_embedding_model`), Unavailable."""
+        """Model and chunk size are the server's where none is named.
+
+        Raises Conflict (`knowledge_base_exists`), InvalidInput (`bad_embedding_model`), Unavailable.
+        """
         model = embedding_model or self.settings.embedding
         encoder = self._find_encoder(model)
-        splitter = SplitterSettings(target_tokens=self.settings.chunk_tokens)
+        splitter = SplitterSettings(target_tokens=chunk_tokens or self.settings.chunk_tokens)
         return self.catalog.knowledge_bases.create(
             NewKnowledgeBase(
                 name=name,
@@ -52,7 +60,7 @@ class Store:
                 embedding_model=model,
                 fingerprint=splitter.name_space(encoder.fingerprint),
                 dimension=encoder.dimension,
-                chunk_tokens=self.settings.chunk_tokens,
+                chunk_tokens=splitter.target_tokens,
             )
         )
 

@@ -1,11 +1,30 @@
-"""`kb create`, `kb list`, `kb delete`: the knowledge bases of a server."""
+"""`kb create`, `kb list`, `kb edit`, `kb delete`: the knowledge bases of a server."""
 
 from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
 
 import click
 
 from api.cli.client import kb_path
 from api.cli.session import NAME, TEXT, Session, talk_to_server
+
+CHUNK_TOKENS = click.IntRange(16, 256)
+
+
+class NewOptions(TypedDict):
+    description: str | None
+    language: str | None
+    embedding_model: str | None
+    chunk_tokens: int | None
+
+
+class ChangeOptions(TypedDict):
+    new_name: str | None
+    description: str | None
+    chunk_tokens: int | None
 
 
 @click.command()
@@ -13,8 +32,9 @@ from api.cli.session import NAME, TEXT, Session, talk_to_server
 @click.option("--description", type=TEXT, help="What it holds, for people.")
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of its documents.")
 @click.option("--embedding-model", type=TEXT, help="Embedding model (default: the server's).")
+@click.option("--chunk-tokens", type=CHUNK_TOKENS, help="Tokens that its chunks aim at (default: the server's).")
 @talk_to_server
-def create(session: Session, /, name: str, **options: str | None) -> None:
+def create(session: Session, /, name: str, **options: Unpack[NewOptions]) -> None:
     """Create a knowledge base called NAME."""
     body = {"name": name, **{key: value for key, value in options.items() if value is not None}}
     created = session.client.post("/knowledge-bases", body)
@@ -33,12 +53,44 @@ def list_knowledge_bases(session: Session) -> None:
         for one in found:
             session.output.write_json(one)
         return
-    keys = ("name", "documents", "chunks", "revision", "embedding_model", "language", "id")
+    keys = ("name", "documents", "chunks", "revision", "embedding_model", "chunk_tokens", "language", "id")
     rows = [[one.get(key) for key in keys] for one in found]
     if rows:
         session.output.write_table([key.replace("_", " ") for key in keys], rows)
     else:
         session.output.say("no knowledge bases")
+
+
+@click.command()
+@click.argument("name", type=NAME)
+@click.option("--name", "new_name", type=NAME, help="Another name.")
+@click.option("--description", type=TEXT, help="Another description.")
+@click.option("--chunk-tokens", type=CHUNK_TOKENS, help="Tokens that its chunks aim at from the next full re-index on.")
+@talk_to_server
+def edit(session: Session, name: str, **options: Unpack[ChangeOptions]) -> None:
+    """Change the knowledge base NAME (or id): what is not named stays."""
+    wanted = {
+        "name": options["new_name"],
+        "description": options["description"],
+        "chunk_tokens": options["chunk_tokens"],
+    }
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    if not changes:
+        raise click.UsageError("say what to change: --name, --description or --chunk-tokens")
+    changed = session.client.patch(kb_path(name), changes)
+    if session.output.as_json:
+        session.output.write_json(changed)
+        return
+    session.output.write_text(f"changed {changed['name']} ({changed['id']})")
+    tell_wish(session, changed)
+
+
+def tell_wish(session: Session, base: Mapping[str, Any]) -> None:
+    """That another chunk size waits for a re-index, and the command that does it."""
+    live, wanted = base.get("chunk_tokens"), base.get("wanted_chunk_tokens")
+    if wanted != live:
+        how = f"kb reindex --full --kb {shlex.quote(base['name'])}"
+        session.output.say(f"its chunks aim at {live} tokens until it is re-indexed for {wanted}: {how}")
 
 
 @click.command()

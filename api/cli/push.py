@@ -16,6 +16,7 @@ import click
 from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.folder import Fault, FolderListing, list_archive, list_folder, pack_batches
+from api.cli.ledger import is_partial, warn_of_partial
 from api.cli.output import Output, format_size
 from api.cli.progress import show_stage
 from api.cli.session import NAME, TEXT, Session, is_unicode, talk_to_server
@@ -37,11 +38,13 @@ class PushOptions(TypedDict):
 
 @dataclass(kw_only=True, slots=True)
 class PushReport:
-    """What became of a folder. `failed` is known only when the jobs were waited for."""
+    """What became of a folder. `failed` is known only when the jobs were waited for, and `partial`: documents that
+    are ready though some of their pages have no text."""
 
     knowledge_base: str
     upload: UploadReport
     failed: list[Fault] = field(default_factory=list)
+    partial: list[Mapping[str, Any]] = field(default_factory=list)
     failure: CallFailed | None = None
 
 
@@ -124,6 +127,7 @@ def wait_until_indexed(client: Client, report: PushReport) -> None:
         with show_stage("indexing", count_documents(client, upload.jobs)) as stage:
             jobs = watch_jobs(client, upload.jobs, stage)
         report.failed = [*list_failed(client, report), *list_left_over(client, report, jobs)]
+        report.partial = list(list_partial(client, report))
     except CallFailed as failure:
         report.failure = report.failure or failure
 
@@ -140,6 +144,13 @@ def list_failed(client: Client, report: PushReport) -> Iterable[Fault]:
             error = document.get("error") or {}
             code, detail = error.get("code", "failed"), error.get("detail", "")
             yield Fault(path=document["path"], code=code, detail=detail)
+
+
+def list_partial(client: Client, report: PushReport) -> Iterable[Mapping[str, Any]]:
+    sent = report.upload.pending.keys() | report.upload.unchanged.keys()
+    for document in client.list_items(kb_path(report.knowledge_base, "documents"), {"coverage": "partial"}):
+        if document["id"] in sent and document["status"] == "ready" and is_partial(document):
+            yield document
 
 
 def list_left_over(client: Client, report: PushReport, jobs: Sequence[Job]) -> Iterable[Fault]:
@@ -179,8 +190,9 @@ def write_report(output: Output, report: PushReport, *, seconds: float) -> None:
     }
     if output.as_json:
         faults = {name: [asdict(fault) for fault in group] for name, group in groups.items()}
+        partial = [{key: one[key] for key in ("path", "pages", "verdicts")} for one in report.partial]
         document: Mapping[str, Any] = {"knowledge_base": report.knowledge_base, "jobs": upload.jobs, **counts, **faults}
-        output.write_json({**document, "seconds": round(seconds, 3)})
+        output.write_json({**document, "partial": partial, "seconds": round(seconds, 3)})
         return
     rows: list[Sequence[object]] = [(name, count, "") for name, count in counts.items()]
     rows += [(name, len(group), count_codes(group)) for name, group in groups.items()]
@@ -190,6 +202,7 @@ def write_report(output: Output, report: PushReport, *, seconds: float) -> None:
         output.write_text("")
         output.write_table(("", "path", "code", "detail"), lines)
     output.say(f"{report.knowledge_base}: {seconds:.1f} s")
+    warn_of_partial(output, report.partial, report.knowledge_base)
 
 
 def count_codes(faults: Iterable[Fault]) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.deps import find_document, find_knowledge_base, get_catalog, get_services
 from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
 from api.responses import FileAnswer, JsonAnswer
-from api.schemas.document import ChunkAnswer, TextAnswer, show_chunk
+from api.schemas.document import ChunkAnswer, PageAnswer, TextAnswer, show_chunk, show_page
 from kb.errors import NotFound
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/documents/{document_id}", tags=["documents"])
@@ -36,6 +36,16 @@ def list_chunks(request: Request, kb: str, document_id: str, limit: Limit = 50, 
     texts = get_services(request).store.texts
     chunks = [show_chunk(chunk, texts.read_text(text_sha)) for text_sha, chunk in page]
     return JsonAnswer(Page(items=chunks, next_cursor=next_cursor))
+
+
+@router.get("/pages", response_model=Page[PageAnswer])
+def list_pages(request: Request, kb: str, document_id: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """List what became of each page in the newest attempt."""
+    document = find_document(request, kb, document_id)
+    after = read_number_cursor(cursor) or 0
+    found = [one for one in get_catalog(request).documents.list_ledger(document.id) if one.number > after]
+    page, next_cursor = cut_page(found[: limit + 1], limit, lambda one: str(one.number))
+    return JsonAnswer(Page(items=[show_page(one) for one in page], next_cursor=next_cursor))
 
 
 @router.get("/text", response_model=TextAnswer)

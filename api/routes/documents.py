@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
@@ -93,12 +93,21 @@ def list_documents(
     kb: str,
     status: DocumentStatus | None = None,
     path_prefix: Annotated[PathPrefix, Query(max_length=1024)] = "",
+    coverage: Annotated[
+        Literal["partial"] | None, Query(description="only those of which some pages have text and others have none")
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """List documents by path."""
     found = find_knowledge_base(request, kb)
-    only = DocumentFilter(kb_id=found.id, status=status, path_prefix=path_prefix, after=read_cursor(cursor) or "")
+    only = DocumentFilter(
+        kb_id=found.id,
+        status=status,
+        path_prefix=path_prefix,
+        partial=coverage == "partial",
+        after=read_cursor(cursor) or "",
+    )
     page, next_cursor = cut_page(get_catalog(request).documents.list_documents(only, limit + 1), limit, _get_path)
     return JsonAnswer(Page(items=[show_document(one) for one in page], next_cursor=next_cursor))
 

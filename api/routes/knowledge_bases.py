@@ -29,7 +29,9 @@ def create_knowledge_base(
 ) -> Response:
     """Create a knowledge base."""
     store = get_services(request).store
-    created = store.create_knowledge_base(body.name, body.description, body.language, body.embedding_model)
+    created = store.create_knowledge_base(
+        body.name, body.description, body.language, body.embedding_model, body.chunk_tokens
+    )
     return JsonAnswer(show_knowledge_base(created), 201)
 
 
@@ -52,7 +54,7 @@ def get_knowledge_base(request: Request, kb: str) -> Response:
 def change_knowledge_base(
     request: Request, kb: str, body: Annotated[KnowledgeBaseChange, Depends(read_json(KnowledgeBaseChange))]
 ) -> Response:
-    """Rename or describe a knowledge base, or set its limits for what is published."""
+    """Rename or describe a knowledge base, set its limits for what is published, or its chunk size to come."""
     found = find_knowledge_base(request, kb)
     changed = get_catalog(request).knowledge_bases.update(found.id, *read_changes(body))
     return JsonAnswer(show_knowledge_base(changed))

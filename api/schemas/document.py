@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from api.schemas.text import PathPrefix, RequestBody
-from kb.types import Document, StoredChunk
+from kb.types import Document, Page, StoredChunk
 
 
 class DocumentDeletion(RequestBody):
@@ -31,7 +31,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentAnswer:
-    """Status, sha256, version and error describe the newest attempt; `live_version` is what answers now."""
+    """Status, sha256, version, pages and error describe the newest attempt; `live_version` is what answers now.
+
+    `verdicts` counts its pages by what became of them, as `{"indexed": 11, "scanned": 1}`.
+    """
 
     id: str
     path: str
@@ -45,6 +48,7 @@ class DocumentAnswer:
     pages: int | None
     chunks: int
     coverage: float | None
+    verdicts: Mapping[str, int]
     error: Failure | None
     version: int
     live_version: int | None
@@ -65,6 +69,16 @@ class ChunkAnswer:
     page_end: int
     heading: str | None
     tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageAnswer:
+    """A line of the ledger: the page's text is `start:end` of the document's, nothing where both are equal."""
+
+    page: int
+    verdict: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +131,7 @@ def show_document(found: Document) -> DocumentAnswer:
         pages=found.pages,
         chunks=found.chunks,
         coverage=found.coverage,
+        verdicts={verdict.value: count for verdict, count in found.verdicts.items()},
         error=None if found.error is None else Failure(code=found.error.code, detail=found.error.detail),
         version=found.version,
         live_version=found.live_version,
@@ -125,6 +140,10 @@ def show_document(found: Document) -> DocumentAnswer:
         created_at=found.created_at,
         updated_at=found.updated_at,
     )
+
+
+def show_page(page: Page) -> PageAnswer:
+    return PageAnswer(page=page.number, verdict=page.verdict, start=page.start, end=page.end)
 
 
 def show_chunk(chunk: StoredChunk, text: str) -> ChunkAnswer:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
 from api.schemas.text import Description, Language, Name, RequestBody
 from kb.types import KnowledgeBase
+
+ChunkTokens = Annotated[int, Field(ge=16, le=256)]
 
 
 class KnowledgeBaseCreation(RequestBody):
@@ -16,6 +19,7 @@ class KnowledgeBaseCreation(RequestBody):
     description: Description = ""
     language: Language = "auto"
     embedding_model: str | None = Field(None, min_length=1, max_length=255)
+    chunk_tokens: ChunkTokens | None = None
 
 
 class GateChange(RequestBody):
@@ -26,10 +30,13 @@ class GateChange(RequestBody):
 
 
 class KnowledgeBaseChange(RequestBody):
+    """`chunk_tokens` is applied by the next full re-index."""
+
     name: Name | None = None
     description: Description | None = None
     gate: GateChange | None = None
     vanish_share: float | None = Field(None, ge=0, le=1)
+    chunk_tokens: ChunkTokens | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +47,16 @@ class GateAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnowledgeBaseAnswer:
+    """`chunk_tokens` is what the chunks that answer aim at, `wanted_chunk_tokens` those of the next full re-index."""
+
     id: str
     name: str
     description: str
     language: str
     embedding_model: str
     dimension: int
+    chunk_tokens: int
+    wanted_chunk_tokens: int
     revision: int
     documents: int
     chunks: int
@@ -54,11 +65,11 @@ class KnowledgeBaseAnswer:
     created_at: datetime
 
 
-def read_changes(body: KnowledgeBaseChange) -> tuple[dict[str, str], dict[str, float]]:
-    """What is to change: the knowledge base's own fields, and its limits."""
+def read_changes(body: KnowledgeBaseChange) -> tuple[dict[str, str], dict[str, float], int | None]:
+    """What is to change: the knowledge base's own fields, its limits, its chunk size."""
     fields = body.model_dump(exclude_none=True, include={"name", "description"})
     limits = body.model_dump(exclude_none=True, include={"vanish_share"})
-    return fields, limits | (body.gate.model_dump(exclude_none=True) if body.gate else {})
+    return fields, limits | (body.gate.model_dump(exclude_none=True) if body.gate else {}), body.chunk_tokens
 
 
 def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
@@ -69,6 +80,8 @@ def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
         language=found.language,
         embedding_model=found.embedding_model,
         dimension=found.dimension,
+        chunk_tokens=found.chunk_tokens,
+        wanted_chunk_tokens=found.wanted_chunk_tokens,
         revision=found.revision,
         documents=found.documents,
         chunks=found.chunks,

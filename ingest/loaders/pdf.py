@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.pdf_furniture import drop_furniture
 from ingest.loaders.pdf_lines import join_lines, normalise_title, split_lines
-from ingest.loaders.pdf_mending import describe_encryption, is_misread, iter_mended
+from ingest.loaders.pdf_mending import count_locked_pages, describe_encryption, is_misread, iter_mended
 from kb.errors import DocumentFailed
 from kb.text import clean_text, detect_language
 from kb.types import Heading, Page, PageVerdict, ParsedDocument
@@ -63,7 +63,7 @@ def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
     Raises DocumentFailed: `pdf_malformed`, `pdf_encrypted` (a password is needed to open it), `no_text`,
     `too_many_pages`, `text_too_large`.
     """
-    document = _open_pdf(path)
+    document = _open_pdf(path, limits)
     raw = _read_damaged(path, limits) if document is None else _read_document(document, limits)
     _check_any_text(raw.pages)
     titles = frozenset(normalise_title(bookmark.title) for bookmark in raw.bookmarks)
@@ -79,7 +79,7 @@ def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
     )
 
 
-def _open_pdf(path: Path) -> PdfDocument | None:
+def _open_pdf(path: Path, limits: LoadLimits) -> PdfDocument | None:
     """None when it is damaged. Raises DocumentFailed (`pdf_encrypted`)."""
     import pypdfium2
     from pypdfium2 import raw as pdfium
@@ -90,7 +90,8 @@ def _open_pdf(path: Path) -> PdfDocument | None:
         if error.err_code in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}:
             cipher = describe_encryption(path)
             detail = "a password is needed to open this PDF" + (f" ({cipher})" if cipher else "")
-            raise DocumentFailed("pdf_encrypted", detail) from error
+            locked = [PageVerdict.ENCRYPTED] * count_locked_pages(path, limits)
+            raise DocumentFailed("pdf_encrypted", detail, verdicts=locked) from error
         return None
 
 
@@ -118,7 +119,8 @@ def _read_damaged(path: Path, limits: LoadLimits) -> _RawDocument:
         pages = [_doubt_page(page) for page in raw.pages]
         if any(page.verdict is PageVerdict.INDEXED for page in pages):
             return replace(raw, pages=pages)
-        raise DocumentFailed("pdf_malformed", "this PDF is damaged, and no text can be read from what is left of it")
+        reason = "this PDF is damaged, and no text can be read from what is left of it"
+        raise DocumentFailed("pdf_malformed", reason, verdicts=[page.verdict for page in pages])
     raise DocumentFailed("pdf_malformed", "this file cannot be opened as a PDF")
 
 
@@ -191,9 +193,10 @@ def _is_garbled(text: str) -> bool:
 def _check_any_text(pages: Sequence[_RawPage]) -> None:
     if any(page.verdict is PageVerdict.INDEXED for page in pages):
         return
+    verdicts = [page.verdict for page in pages]
     if pages and all(page.broken for page in pages):
-        raise DocumentFailed("pdf_malformed", f"none of its {len(pages)} pages can be read")
-    raise DocumentFailed("no_text", f"no page has text: {_count_verdicts(pages)}")
+        raise DocumentFailed("pdf_malformed", f"none of its {len(pages)} pages can be read", verdicts=verdicts)
+    raise DocumentFailed("no_text", f"no page has text: {_count_verdicts(pages)}", verdicts=verdicts)
 
 
 def _count_verdicts(pages: Sequence[_RawPage]) -> str:

@@ -26,6 +26,8 @@ _MOST_BYTES = 64 * 1024 * 1024  # it is held in memory three times over
 _MOST_CATALOGS = 20
 _HEAD_BYTES = 1024  # a PDF says what it is within these
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s{1,3}(\d{1,5})\s{1,3}obj\b")
+_PAGE_TREE = re.compile(rb"/Type\s{0,3}/Pages\b")
+_PAGE_COUNT = re.compile(rb"/Count\s{1,3}(\d{1,8})\b")
 _OBJECT_BYTES = 1024  # from the head of a catalog to its type
 _BLANK = (612.0, 792.0)  # points: a page that could not be carried over keeps its place
 
@@ -100,6 +102,17 @@ def describe_encryption(path: Path) -> str:
         return "AES"
     except (PyPdfError, *_ODD_ERRORS):
         return ""
+
+
+def count_locked_pages(path: Path, limits: LoadLimits) -> int:
+    """Pages of a file that only a password opens, where its page tree can be read: numbers are not encrypted, unless
+    they lie in a packed object. 0 when it cannot be told, or is more than any file may have."""
+    if path.stat().st_size > _MOST_BYTES:
+        return 0
+    trees = [one for one in path.read_bytes().split(b"endobj") if _PAGE_TREE.search(one)]
+    counts = [int(count) for tree in trees for count in _PAGE_COUNT.findall(tree)]
+    most = max(counts, default=0)
+    return most if most <= limits.max_pages else 0
 
 
 def _find_root(data: bytes) -> bytes | None:

@@ -6,7 +6,8 @@ sync, an upload or a restore brings it back; its versions are kept like any that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +39,7 @@ class DocumentFilter:
     kb_id: str
     status: DocumentStatus | None = None
     path_prefix: str = ""
+    partial: bool = False  # only those of which some pages have text and others have none
     after: str = ""  # the last path already seen
 
 
@@ -57,7 +59,13 @@ class Documents:
     def get(self, document_id: str) -> Document:
         """Raises NotFound (`document_not_found`)."""
         with self._database.read() as connection:
-            return _fetch(connection, document_id)
+            return _to_document(_fetch(connection, document_id))
+
+    def list_ledger(self, document_id: str) -> list[Page]:
+        """What became of each page in the newest attempt; where that failed, they lie nowhere (0 to 0). Raises NotFound
+        (`document_not_found`)."""
+        with self._database.read() as connection:
+            return read_ledger(_fetch(connection, document_id)["ledger"])
 
     def list_documents(self, only: DocumentFilter, limit: int) -> list[Document]:
         """In order of path."""
@@ -66,6 +74,8 @@ class Documents:
             query = query.where(under(only.path_prefix))
         if only.status is not None:
             query = query.where(_has_status(only.status))
+        if only.partial:
+            query = query.where(t.version.c.coverage > 0, t.version.c.coverage < 1)
         query = query.order_by(t.document.c.path).limit(limit)
         with self._database.read() as connection:
             return [_to_document(row) for row in connection.execute(query).mappings()]
@@ -155,6 +165,11 @@ def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
     return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 
+def _count_verdicts(ledger: Sequence[Sequence[Any]] | None) -> Mapping[PageVerdict, int]:
+    counts = Counter(verdict for *_, verdict in ledger or ())
+    return {verdict: counts[verdict] for verdict in PageVerdict if counts[verdict]}
+
+
 def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
     """Inside the caller's transaction; it writes the revision that says which chunks went."""
     if not document_ids:
@@ -233,11 +248,11 @@ def _has_status(status: DocumentStatus) -> Any:  # noqa: ANN401
     return and_(state == VersionState.STAGED, running if status is DocumentStatus.INDEXING else ~running)
 
 
-def _fetch(connection: Connection, document_id: str) -> Document:
+def _fetch(connection: Connection, document_id: str) -> RowMapping:
     row = connection.execute(_described().where(t.document.c.id == document_id)).mappings().one_or_none()
     if row is None:
         raise _not_found(document_id)
-    return _to_document(row)
+    return row
 
 
 def _not_found(document_id: str) -> NotFound:
@@ -268,6 +283,7 @@ def _to_document(row: RowMapping) -> Document:
         pages=row["pages"],
         chunks=row["live_chunks"] or 0,
         coverage=row["coverage"],
+        verdicts=_count_verdicts(row["ledger"]),
         error=DocumentError(code=row["error_code"], detail=row["error_detail"] or "") if failed else None,
         version=row["number"],
         live_version=row["live_number"],

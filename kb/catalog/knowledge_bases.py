@@ -17,6 +17,8 @@ from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
 from kb.errors import Conflict, NotFound
 from kb.types import JobKind, KnowledgeBase, Lane, SafetyLimits, SpaceState
 
+WISH = "wanted_chunk_tokens"  # in the settings, once somebody asked for a size
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewKnowledgeBase:
@@ -38,6 +40,7 @@ class KnowledgeBaseSettings:
     embedding_model: str
     fingerprint: str
     chunk_tokens: int
+    wanted_chunk_tokens: int  # by the next full re-index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,17 +106,27 @@ class KnowledgeBases:
             return [_to_knowledge_base(row) for row in connection.execute(query).mappings()]
 
     def update(
-        self, kb_id: str, changes: Mapping[str, str], limits: Mapping[str, float] | None = None
+        self,
+        kb_id: str,
+        changes: Mapping[str, str],
+        limits: Mapping[str, float] | None = None,
+        chunk_tokens: int | None = None,
     ) -> KnowledgeBase:
         """`changes` may hold `name` and `description`, `limits` fields of SafetyLimits; the others stay as they are.
+
+        `chunk_tokens` is a wish: what answers keeps its chunks until the next full re-index.
 
         Raises NotFound (`knowledge_base_not_found`), Conflict (`knowledge_base_exists`).
         """
         with self._database.write() as connection:
             _fetch(connection, kb_id)
             values: dict[str, Any] = dict(changes)
-            if limits:
-                values["settings"] = _write_limits(_fetch_settings(connection, kb_id), limits)
+            settings = _fetch_settings(connection, kb_id)
+            changed = _write_limits(settings, limits) if limits else settings
+            if chunk_tokens is not None:
+                changed = {**changed, WISH: chunk_tokens}
+            if changed != settings:
+                values["settings"] = changed
             if values:
                 try:
                     connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == kb_id).values(**values))
@@ -145,7 +158,7 @@ class KnowledgeBases:
     def get_settings(self, kb_id: str) -> KnowledgeBaseSettings:
         """Raises NotFound (`knowledge_base_not_found`)."""
         query = (
-            select(t.space)
+            select(t.space, t.knowledge_base.c.settings)
             .join(t.knowledge_base, t.knowledge_base.c.id == t.space.c.kb_id)
             .where(t.space.c.kb_id == kb_id, t.space.c.state == SpaceState.LIVE)
             .where(t.knowledge_base.c.deleted_at.is_(None))
@@ -160,6 +173,7 @@ class KnowledgeBases:
             embedding_model=row["embedding_model"],
             fingerprint=row["fingerprint"],
             chunk_tokens=row["chunk_tokens"],
+            wanted_chunk_tokens=_read_wish(row),
         )
 
 
@@ -187,8 +201,9 @@ def _described() -> Select[Any]:
         .correlate(kb)
         .scalar_subquery()
     )
+    live = (space.c.embedding_model, space.c.dimension, space.c.chunk_tokens)
     return (
-        select(kb, space.c.embedding_model, space.c.dimension, documents.label("documents"), chunks.label("chunks"))
+        select(kb, *live, documents.label("documents"), chunks.label("chunks"))
         .join(space, (space.c.kb_id == kb.c.id) & (space.c.state == SpaceState.LIVE))
         .where(kb.c.deleted_at.is_(None))
     )
@@ -229,6 +244,12 @@ def _write_limits(settings: Mapping[str, Any], limits: Mapping[str, float]) -> d
     return {**settings, "gate": {**settings.get("gate", {}), **gate}, **rest}
 
 
+def _read_wish(row: RowMapping) -> int:
+    """What the next full re-index aims at: what the live space does, unless another size is wished for."""
+    wish: int = row["settings"].get(WISH, row["chunk_tokens"])
+    return wish
+
+
 def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
     return KnowledgeBase(
         id=row["id"],
@@ -237,6 +258,8 @@ def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
         language=row["language"],
         embedding_model=row["embedding_model"],
         dimension=row["dimension"],
+        chunk_tokens=row["chunk_tokens"],
+        wanted_chunk_tokens=_read_wish(row),
         revision=row["head_revision"],
         documents=row["documents"] or 0,
         chunks=row["chunks"] or 0,

@@ -16,7 +16,7 @@ from kb.catalog.database import Database
 from kb.catalog.leases import Progress, check_fence, report_progress
 from kb.catalog.purge import delete_chunks
 from kb.errors import DocumentFailed, Unavailable
-from kb.types import ChunkToStage, Job, ParsedDocument, StagedVersion, Vectors, VersionState
+from kb.types import ChunkToStage, Job, Page, PageVerdict, ParsedDocument, StagedVersion, Vectors, VersionState
 
 ROWS_A_STATEMENT = 500
 
@@ -142,8 +142,25 @@ def fail_versions(connection: Connection, failures: Mapping[int, DocumentFailed]
                 error_detail=failure.detail,
                 chunk_count=0,
                 updated_at=datetime.now(UTC),
+                **_describe_verdicts(failure.verdicts),
             )
         )
+
+
+def _describe_verdicts(verdicts: Sequence[PageVerdict]) -> dict[str, object]:
+    """What is known of the pages of a file without a text: they lie nowhere in one. Nothing when none was looked at."""
+    if not verdicts:
+        return {}
+    pages = [Page(number=number, start=0, end=0, verdict=verdict) for number, verdict in enumerate(verdicts, start=1)]
+    return _describe_pages(ParsedDocument(text="", pages=pages))
+
+
+def _describe_pages(parsed: ParsedDocument) -> dict[str, object]:
+    return {
+        "pages": len(parsed.pages),
+        "coverage": parsed.coverage,
+        "ledger": [[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
+    }
 
 
 def _drop_deleted(connection: Connection, versions: Sequence[VersionToStage]) -> list[VersionToStage]:
@@ -161,9 +178,7 @@ def _write_chunks(connection: Connection, space_id: int, version: VersionToStage
         "title": parsed.title,
         "language": parsed.language,
         "encoding": parsed.encoding,
-        "pages": len(parsed.pages),
-        "coverage": parsed.coverage,
-        "ledger": [[page.number, page.start, page.end, page.verdict] for page in parsed.pages],
+        **_describe_pages(parsed),
         "headings": [[heading.start, heading.end, heading.level, heading.title] for heading in parsed.headings],
         "chunk_count": len(version.chunks),
         "updated_at": datetime.now(UTC),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from kb.types.gate import SafetyLimits
-from kb.types.parsed import TextChunk
+from kb.types.parsed import PageVerdict, TextChunk
 
 Metadata = Mapping[str, Any]
 
@@ -52,6 +52,8 @@ class KnowledgeBase:
     language: str  # "auto", "zh" or "en"
     embedding_model: str
     dimension: int
+    chunk_tokens: int  # what the chunks that answer aim at
+    wanted_chunk_tokens: int  # and those of the next full re-index
     revision: int
     documents: int
     chunks: int
@@ -67,7 +69,10 @@ class DocumentError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """Status, sha256, version and error describe the newest attempt; `live_version` is what answers now."""
+    """Status, sha256, version, pages and error describe the newest attempt; `live_version` is what answers now.
+
+    `verdicts` counts its pages by what became of them; of none that was not looked at.
+    """
 
     id: str
     kb_id: str
@@ -82,6 +87,7 @@ class Document:
     pages: int | None
     chunks: int
     coverage: float | None
+    verdicts: Mapping[PageVerdict, int]
     error: DocumentError | None
     version: int
     live_version: int | None

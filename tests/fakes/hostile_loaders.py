@@ -75,6 +75,14 @@ def refuse(_: Path) -> ParsedDocument:
     raise DocumentFailed("no_text", "nothing in it")
 
 
+def refuse_pages(_: Path) -> ParsedDocument:
+    raise DocumentFailed("no_text", "nothing in it", verdicts=[PageVerdict.SCANNED, PageVerdict.EMPTY])
+
+
+def refuse_too_many_pages(_: Path) -> ParsedDocument:
+    raise DocumentFailed("no_text", "nothing in it", verdicts=[PageVerdict.EMPTY] * (LoadLimits().max_pages + 1))
+
+
 def lie(_: Path) -> ParsedDocument:
     return ParsedDocument(text="ab", pages=[Page(number=1, start=0, end=99, verdict=PageVerdict.INDEXED)])
 
@@ -107,6 +115,8 @@ DEEDS: dict[str, Callable[[Path], ParsedDocument]] = {
     "recurse": recurse,
     "raise": fail,
     "refuse": refuse,
+    "refuse pages": refuse_pages,
+    "refuse too many": refuse_too_many_pages,
     "lie": lie,
     "print": chatter,
     "write": write,

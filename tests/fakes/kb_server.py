@@ -1,7 +1,7 @@
 """A small server on loopback that keeps to the HTTP contract as far as the command line uses it.
 
-It indexes nothing: a document whose bytes hold `FAIL` ends as failed, any other as ready. Faults are queued: each
-request whose path ends with the fault's ending uses up one of them.
+It indexes nothing: a document whose bytes hold `FAIL` ends as failed, any other as ready, with one page of text and a
+scanned one for each `SCAN`. Faults are queued: each request whose path ends with the fault's ending uses up one.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class KbServer:
     def add_base(self, name: str) -> str:
         kb_id = f"kb{len(self.bases) + 1}"
         fields = {"documents": 0, "chunks": 0, "revision": 0, "embedding_model": "builtin", "language": "auto"}
+        fields |= {"chunk_tokens": 100, "wanted_chunk_tokens": 100}
         self.bases[kb_id] = {"id": kb_id, "name": name, **fields}
         self.documents[kb_id] = {}
         return kb_id
@@ -102,22 +103,16 @@ class KbServer:
         return problem(409, "taken", name) if self.find_base(name) else (201, self.bases[self.add_base(name)])
 
     def answer_base(self, sent: Sent, kb_id: str, rest: list[str]) -> tuple[int, dict[str, Any] | None]:
-        documents = self.documents[kb_id]
         match (sent.method, rest):
             case ("GET", []):
                 return 200, self.bases[kb_id]
+            case ("PATCH", []):
+                return 200, change_base(self.bases[kb_id], json.loads(sent.body))
             case ("DELETE", []):
                 del self.bases[kb_id]
                 return 204, None
-            case ("POST", ["documents"]):
-                return self.upload(sent, documents)
-            case ("GET", ["documents"]):
-                return self.give_page(sent, [one for one in documents.values() if fits(one, sent.query)])
-            case ("GET", ["documents", name]):
-                found = next((one for one in documents.values() if one["id"] == name), None)
-                return (200, found) if found else problem(404, "document_not_found", name)
-            case ("POST", ["documents", "delete"]):
-                return self.delete(json.loads(sent.body), documents)
+            case (method, ["documents", *place]):
+                return self.answer_documents(sent, self.documents[kb_id], [method, *place])
             case ("GET", ["sources"]):
                 return self.give_page(sent, list(self.sources.by_name.values()))
             case (method, ["sources", *place]):
@@ -125,6 +120,23 @@ class KbServer:
                 return found or problem(404, "source_not_found", sent.path)
             case ("POST", ["reindex" | "search" | "ask" as verb]):
                 return self.answer_verb(verb)
+        return problem(404, "not_found", sent.path)
+
+    def answer_documents(
+        self, sent: Sent, documents: dict[str, dict[str, Any]], call: list[str]
+    ) -> tuple[int, dict[str, Any]]:
+        match call:
+            case ["POST"]:
+                return self.upload(sent, documents)
+            case ["GET"]:
+                return self.give_page(sent, [one for one in documents.values() if fits(one, sent.query)])
+            case ["GET", name, *pages]:
+                found = next((one for one in documents.values() if one["id"] == name), None)
+                if pages and found:
+                    return self.give_page(sent, found.get("ledger", []))
+                return (200, found) if found else problem(404, "document_not_found", name)
+            case ["POST", "delete"]:
+                return self.delete(json.loads(sent.body), documents)
         return problem(404, "not_found", sent.path)
 
     def answer_verb(self, verb: str) -> tuple[int, dict[str, Any]]:
@@ -184,7 +196,7 @@ class KbServer:
         sha = hashlib.sha256(data).hexdigest()
         old = documents.get(path)
         if old is None or old["sha256"] != sha:
-            failed = b"FAIL" in data
+            failed, scans = b"FAIL" in data, data.count(b"SCAN")
             error = {"code": "no_text", "detail": "no page has text"} if failed else None
             documents[path] = {
                 "id": f"d{hashlib.sha256(path.encode()).hexdigest()[:12]}",
@@ -194,7 +206,9 @@ class KbServer:
                 "status": "failed" if failed else self.new_status,
                 "error": error,
                 "live_version": None if failed else 1,
-                "pages": 1,
+                "pages": 1 + scans,
+                "coverage": 0 if failed else 1 / (1 + scans),
+                "verdicts": {"indexed": 1} | ({"scanned": scans} if scans else {}),
                 "chunks": 1,
                 "language": "en",
             }
@@ -207,9 +221,16 @@ class KbServer:
         return 200, {"items": items[start:end], "next_cursor": str(end) if end < len(items) else None}
 
 
+def change_base(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    size = changes.pop("chunk_tokens", base["wanted_chunk_tokens"])
+    base.update(changes, wanted_chunk_tokens=size)
+    return base
+
+
 def fits(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     prefix, status = query.get("path_prefix", ""), query.get("status", document["status"])
-    return document["status"] == status and document["path"].startswith(prefix)
+    partial = "coverage" not in query or 0 < document.get("coverage", 1) < 1
+    return partial and document["status"] == status and document["path"].startswith(prefix)
 
 
 def problem(status: int, code: str, detail: str) -> tuple[int, dict[str, Any]]:

@@ -11,7 +11,6 @@ from fakes.store import Store
 from ingest.indexing import Indexer
 from ingest.pipeline import Outcome, UploadPipeline
 from ingest.reindex import Reindexer, ReindexTools
-from ingest.splitter import SplitterSettings
 from kb.catalog.jobs import NewJob
 from kb.errors import Unavailable
 from kb.types import Candidate, GateReport, Job, JobKind, JobState, Lane, Vectors
@@ -64,7 +63,7 @@ class FixedGate:
 
 
 class Reindexing:
-    """Queues and runs re-index jobs; `chunk_tokens` is what the server's settings ask for."""
+    """Queues and runs re-index jobs; `chunk_tokens` is what is wished for of the knowledge base."""
 
     def __init__(self, store: Store, *, chunk_tokens: int = 16, gate: FixedGate | None = None) -> None:
         self.store = store
@@ -89,11 +88,11 @@ class Reindexing:
         return self.store.catalog.jobs.enqueue_or_find(new)
 
     def run(self, job: Job, is_stopping: Callable[[], bool] = lambda: False) -> Outcome | None:
+        self.store.catalog.knowledge_bases.update(self.store.kb.id, {}, chunk_tokens=self.chunk_tokens)
         tools = ReindexTools(
             catalog=self.store.catalog,
             texts=self.store.texts,
             encoders=self.encoders,
-            splitter=SplitterSettings(target_tokens=self.chunk_tokens),
             seal=self._seal,
             gate=self.gate,
         )

@@ -83,9 +83,9 @@ def expect_indexed(client: Client) -> None:
 
 
 def die_in_reindex(server: Server, crash: str) -> None:
-    server.settings["chunk_tokens"] = 32  # for the next start as well
     server.start(crash=crash)
     client = server.open_client()
+    assert client.http.patch(client.path, json={"chunk_tokens": 32}).status_code == 200
     assert client.http.post(f"{client.path}/reindex", json={"mode": "full"}).status_code == 202
     wait_until(lambda: "code=-9" in server.read_log(), "a worker died by SIGKILL")
 

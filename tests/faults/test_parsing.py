@@ -18,6 +18,7 @@ from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from kb.errors import DocumentFailed, Unavailable
 from kb.media_type import HTML, PDF, PLAIN
+from kb.types import PageVerdict
 
 pytestmark = pytest.mark.faults
 
@@ -52,6 +53,7 @@ def write_deed(folder: Path, deed: str) -> Path:
         ("recurse", "parse_limit"),
         ("raise", "parser_crashed"),
         ("lie", "parser_crashed"),
+        ("refuse too many", "parser_crashed"),
         ("write", "parser_crashed"),
     ],
 )
@@ -79,6 +81,12 @@ def test_a_refused_file_keeps_the_child(pool: ParserPool, tmp_path: Path) -> Non
         pool.parse(write_deed(tmp_path, "refuse"), PLAIN)
     assert (caught.value.code, caught.value.detail) == ("no_text", "nothing in it")
     assert pool.parse(write_deed(tmp_path, "pid"), PLAIN).text == before
+
+
+def test_a_refused_file_tells_of_its_pages(pool: ParserPool, tmp_path: Path) -> None:
+    with pytest.raises(DocumentFailed) as caught:
+        pool.parse(write_deed(tmp_path, "refuse pages"), PLAIN)
+    assert caught.value.verdicts == (PageVerdict.SCANNED, PageVerdict.EMPTY)
 
 
 @pytest.mark.parametrize("deed", ["kill once", "interrupt"])

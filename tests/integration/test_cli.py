@@ -102,6 +102,24 @@ def test_create_list_delete(server: KbServer, run: Run) -> None:
     assert list(server.bases) == ["kb2"]
 
 
+def test_edit_changes_what_is_named_and_tells_what_waits(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    assert run("edit", "b", "--name", "新 名", "--description", "x").stdout == "changed 新 名 (kb1)\n"
+    assert json.loads(server.requests[-1].body) == {"name": "新 名", "description": "x"}
+    result = run("edit", "新 名", "--chunk-tokens", "64")
+    assert json.loads(server.requests[-1].body) == {"chunk_tokens": 64}
+    told = "its chunks aim at 100 tokens until it is re-indexed for 64: kb reindex --full --kb '新 名'\n"
+    assert result.stderr == told
+    assert json.loads(run("edit", "新 名", "--chunk-tokens", "100", "--json").stdout)["wanted_chunk_tokens"] == 100
+    assert run("edit", "新 名").exit_code == 2
+    assert run("edit", "新 名", "--chunk-tokens", "257").exit_code == 2
+
+
+def test_a_chunk_size_can_be_named_at_creation(server: KbServer, run: Run) -> None:
+    run("create", "b", "--chunk-tokens", "32")
+    assert json.loads(server.requests[-1].body) == {"name": "b", "chunk_tokens": 32}
+
+
 def test_without_kb_the_only_one_is_meant(server: KbServer, run: Run) -> None:
     assert "kb push FOLDER" in run("documents").stderr
     server.add_base("甲")
@@ -134,6 +152,67 @@ def test_documents_of_every_page_are_listed(server: KbServer, run: Run, document
     result = run("documents", "--status", "failed")
     assert result.stdout.splitlines()[1].split() == ["a.txt.bak", "failed", "0", "B", "no_text"]
     assert result.stderr == "1 documents\n"
+
+
+@pytest.fixture
+def scanned(documents: dict[str, Any]) -> dict[str, Any]:
+    """`穹顶/b.pdf` has 14 pages, two of them scanned and one empty."""
+    verdicts = ["indexed"] * 3 + ["scanned"] * 2 + ["indexed"] * 8 + ["empty"]
+    ledger = [
+        {"page": n, "verdict": verdict, "start": 10 * n, "end": 10 * n + 9 * (verdict == "indexed")}
+        for n, verdict in enumerate(verdicts, start=1)
+    ]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("indexed", "scanned", "empty")}
+    documents["穹顶/b.pdf"] |= {"pages": 14, "coverage": 11 / 14, "verdicts": counts, "ledger": ledger}
+    documents["a.txt"] |= {"pages": 1, "coverage": 1, "verdicts": {"indexed": 1}}
+    documents["a.txt.bak"] |= {"pages": 2, "coverage": 0, "verdicts": {"scanned": 2}}
+    return documents
+
+
+def test_pages_without_text_are_seen_in_the_list(run: Run, scanned: dict[str, Any]) -> None:
+    result = run("documents", "--kb", "b")
+    cells = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert " 14, 2 scanned, 1 empty " in cells["穹顶/b.pdf"]
+    assert " 2 scanned " in cells["a.txt.bak"]
+    told = "1 document has pages without text (2 scanned, 1 empty): see kb documents --kb b --partial\n"
+    assert result.stderr == f"4 documents\n{told}"
+
+
+def test_only_those_that_are_partly_readable(server: KbServer, run: Run, scanned: dict[str, Any]) -> None:
+    result = run("documents", "--partial")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["path", "穹顶/b.pdf"]
+    assert result.stderr == "1 documents\n"
+    assert server.requests[-1].query["coverage"] == "partial"
+
+
+@pytest.mark.parametrize("name", ["穹顶/b.pdf", "id2"])
+def test_one_document_is_shown_with_its_ledger(server: KbServer, run: Run, scanned: dict[str, Any], name: str) -> None:
+    server.page = 5
+    lines = run("documents", name).stdout.splitlines()
+    assert "path:         穹顶/b.pdf" in lines
+    assert "coverage:     79 % of the pages" in lines
+    assert [line.split() for line in lines[-5:]] == [
+        ["pages", "verdict", "characters"],
+        ["1–3", "indexed", "10–39"],
+        ["4–5", "scanned"],
+        ["6–13", "indexed", "60–139"],
+        ["14", "empty"],
+    ]
+    shown = json.loads(run("documents", name, "--json").stdout)
+    assert (shown["path"], len(shown["ledger"])) == ("穹顶/b.pdf", 14)
+
+
+def test_one_document_that_failed_says_why(run: Run, scanned: dict[str, Any]) -> None:
+    assert "error:        no_text: empty" in run("documents", "a.txt.bak").stdout.splitlines()
+
+
+@pytest.mark.parametrize("option", [["--status", "ready"], ["--prefix", "a"], ["--partial"]])
+def test_one_document_takes_no_filter(run: Run, scanned: dict[str, Any], option: list[str]) -> None:
+    assert run("documents", "a.txt", *option).exit_code == 2
+
+
+def test_no_such_document_is_4(run: Run, documents: dict[str, Any]) -> None:
+    assert run("documents", "nope.pdf").exit_code == 4
 
 
 def test_rm_takes_paths_and_ids(server: KbServer, run: Run, documents: dict[str, Any]) -> None:

@@ -50,6 +50,14 @@ def test_what_was_pushed_is_listed_and_found(run: Run) -> None:
     assert run("search", "x", "--top-k", "1000").stderr.startswith("bad_top_k: ")
 
 
+def test_the_ledger_of_the_scanned_log(run: Run) -> None:
+    shown = json.loads(run("documents", SCAN, "--json").stdout)
+    assert (shown["status"], shown["error"]["code"], shown["coverage"]) == ("failed", "no_text", 0)
+    assert [(one["page"], one["verdict"]) for one in shown["ledger"]] == [(1, "scanned")]
+    assert run("documents", SCAN).stdout.splitlines()[-1].split() == ["1", "scanned"]
+    assert "pages without text" not in run("documents").stderr  # it is failed, and says so
+
+
 @pytest.mark.parametrize(
     "question", ["天窗走到一半停住，控制箱报什么？", "What does alarm D07 of the dome shutter mean?"]
 )

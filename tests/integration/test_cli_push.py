@@ -297,6 +297,18 @@ def test_every_document_that_did_not_make_it_is_named(server: KbServer, push: Pu
     assert [one["path"] for one in read_report(again)["failed"]] == ["扫描.pdf"]
 
 
+def test_pages_without_text_are_told_and_cost_no_exit_code(push: Push, folder: Path) -> None:
+    (folder / "half.pdf").write_text("SCAN SCAN")
+    (folder / "third.pdf").write_text("SCAN")
+    result = push("--kb", "my kb")
+    assert result.exit_code == 0
+    assert result.stderr.endswith(
+        "2 documents have pages without text (3 scanned): see kb documents --kb 'my kb' --partial\n"
+    )
+    verdicts = {one["path"]: one["verdicts"] for one in read_report(push("--kb", "my kb", "--json"))["partial"]}
+    assert verdicts == {"half.pdf": {"indexed": 1, "scanned": 2}, "third.pdf": {"indexed": 1, "scanned": 1}}
+
+
 def test_nothing_accepted_names_every_file(server: KbServer, push: Push, folder: Path) -> None:
     for path in ("a/z.txt", "b.txt", "制度/暗夜.md"):
         (folder / path).write_text("")

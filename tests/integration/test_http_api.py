@@ -51,8 +51,8 @@ def get_code(answer):
 def test_a_knowledge_base_from_creation_to_deletion(fresh):
     made = fresh.create(" 天文台 ", description="x", language="zh")
     assert set(made) == {
-        "id", "name", "description", "language", "embedding_model", "dimension", "revision", "documents", "chunks",
-        "gate", "vanish_share", "created_at",
+        "id", "name", "description", "language", "embedding_model", "dimension", "chunk_tokens", "wanted_chunk_tokens",
+        "revision", "documents", "chunks", "gate", "vanish_share", "created_at",
     }  # fmt: skip
     assert (made["name"], made["language"], made["embedding_model"], made["dimension"]) == (
         "天文台",
@@ -125,7 +125,7 @@ def test_a_document_tells_everything_of_the_contract(server):
     broken, document = (list_documents(server, query=f"?path_prefix={p}")[0] for p in ("broken", "天文/"))
     assert set(document) == {
         "id", "path", "title", "media_type", "size", "sha256", "status", "language", "encoding", "pages", "chunks",
-        "coverage", "error", "version", "live_version", "metadata", "source_id", "created_at", "updated_at",
+        "coverage", "verdicts", "error", "version", "live_version", "metadata", "source_id", "created_at", "updated_at",
     }  # fmt: skip
     assert (document["status"], document["error"], document["version"], document["live_version"]) == (
         "ready",

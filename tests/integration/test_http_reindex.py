@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fakes.local_server import KB, LocalServer
 
-from api.bootstrap.indexing import Indexing, build_gate, build_runners
+from api.bootstrap.indexing import Indexing, build_gate, build_runners, build_worker
 from ingest.indexing import Indexer
-from kb.types import JobKind
+from kb.checks import check_store
+from kb.types import Candidate, JobKind
 from retrieval.generations import find_space_folder, list_revisions
 
 FILES = {f"{i}.txt": f"第{i}章说的是第{i}件事。Chapter {i} is about thing {i}. ".encode() * 20 for i in range(4)}
@@ -28,16 +29,10 @@ def server(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def changed(tmp_path: Path) -> Iterator[LocalServer]:
-    """The same store, started again with another chunk size."""
-    first = LocalServer(tmp_path / "data")
-    first.create("k")
-    first.upload("k", FILES)
-    first.work()
-    first.close()
-    local = LocalServer(tmp_path / "data", chunk_tokens=32)
-    yield local
-    local.close()
+def changed(server: LocalServer) -> LocalServer:
+    """The same, with another chunk size wished for."""
+    assert server.request("PATCH", f"{KB}/k", json={"chunk_tokens": 32}).status_code == 200
+    return server
 
 
 def reindex(server: LocalServer, body: dict[str, object]) -> str:
@@ -71,6 +66,85 @@ def test_a_full_re_index_from_the_request_to_the_swap(changed: LocalServer) -> N
     head = changed.store.catalog.feed.get_head(before["id"])
     folder = find_space_folder(changed.folder.indexes, before["id"], head.space_id)
     assert list_revisions(folder) == [before["revision"]]  # written before the swap
+
+
+class Onlooker:
+    """A gate that looks on: what is told while the new space is whole and not swapped in yet."""
+
+    def __init__(self, look: Callable[[], dict]) -> None:
+        self.look = look
+        self.seen: list[dict] = []
+
+    def judge(self, candidate: Candidate) -> None:
+        del candidate
+        self.seen.append(self.look())
+
+
+def list_tokens(server: LocalServer) -> list[int]:
+    """Tokens of every chunk that answers."""
+    found = []
+    for document in server.request("GET", f"{KB}/k/documents").json()["items"]:
+        chunks = server.request("GET", f"{KB}/k/documents/{document['id']}/chunks?limit=200").json()["items"]
+        found += [chunk["tokens"] for chunk in chunks]
+    return found
+
+
+def test_another_chunk_size_waits_for_a_full_re_index(changed: LocalServer) -> None:
+    def look() -> dict:
+        base = changed.request("GET", f"{KB}/k").json()
+        sizes = (base["chunk_tokens"], base["wanted_chunk_tokens"], base["chunks"])
+        return {"sizes": sizes, "found": search(changed)["passages"], "tokens": list_tokens(changed)}
+
+    before = look()
+    assert before["sizes"][:2] == (100, 32)
+    changed.upload("k", {"5.txt": FILES["2.txt"].replace(b"2", b"5")})  # into what answers now, by its own size
+    changed.work()
+    before = look()
+    assert sum(before["tokens"]) / len(before["tokens"]) > 64
+    reindex(changed, FULL)
+    gate = Onlooker(look)
+    worker, pool = build_worker(changed.store, gate)
+    while worker.step():
+        pass
+    pool.close()
+    assert gate.seen == [before]
+    after = look()
+    assert after["sizes"][:2] == (32, 32)
+    assert sum(after["tokens"]) / len(after["tokens"]) < 48
+    assert after["sizes"][2] == len(after["tokens"]) > len(before["tokens"])
+    store = changed.store
+    assert list(check_store(store.catalog.database, store.blobs, store.texts, deep=True)) == []
+
+
+def test_the_wish_is_the_knowledge_bases_own(tmp_path: Path) -> None:
+    """KB_CHUNK_TOKENS is what a new one starts with; a later start with another changes none that is there."""
+    first = LocalServer(tmp_path / "data", chunk_tokens=48)
+    assert first.create("k")["chunk_tokens"] == 48
+    assert first.create("own", chunk_tokens=16)["wanted_chunk_tokens"] == 16
+    first.upload("k", FILES)
+    first.work()
+    first.close()
+    later = LocalServer(tmp_path / "data", chunk_tokens=64)
+    job_id = reindex(later, FULL)
+    later.work()
+    assert get_job(later, job_id)["message"].startswith("nothing changed")
+    assert later.request("GET", f"{KB}/own").json()["chunk_tokens"] == 16
+    assert later.create("new")["chunk_tokens"] == 64
+    later.close()
+
+
+@pytest.mark.parametrize("size", [15, 257, 32.0, "32", True])
+def test_a_chunk_size_out_of_range_is_refused(server: LocalServer, size: object) -> None:
+    for method, path, body in (("PATCH", f"{KB}/k", {}), ("POST", KB, {"name": "new"})):
+        answer = server.request(method, path, json={**body, "chunk_tokens": size})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_chunk_tokens")
+    assert server.request("GET", f"{KB}/k").json()["wanted_chunk_tokens"] == 100
+
+
+def test_other_changes_leave_the_wish(changed: LocalServer) -> None:
+    changed.request("PATCH", f"{KB}/k", json={"description": "x", "vanish_share": 0.2})
+    base = changed.request("GET", f"{KB}/k").json()
+    assert (base["chunk_tokens"], base["wanted_chunk_tokens"], base["vanish_share"]) == (100, 32, 0.2)
 
 
 def test_nothing_changed(server: LocalServer) -> None:

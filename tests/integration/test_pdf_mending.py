@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from ingest.loaders import LoadLimits, load_document
-from ingest.loaders.pdf_mending import iter_mended
+from ingest.loaders.pdf_mending import count_locked_pages, iter_mended
 from kb.errors import DocumentFailed
 from kb.media_type import PDF
 from kb.types import PageVerdict, ParsedDocument
@@ -105,6 +105,16 @@ def test_too_many_pages_are_too_many_in_a_mended_file(tmp_path: Path) -> None:
 def test_a_locked_file_names_its_cipher(tmp_path: Path) -> None:
     path = write_encrypted(tmp_path, "secret")
     assert fail(path) == ("pdf_encrypted", "a password is needed to open this PDF (RC4, 128 bits)")
+
+
+def test_a_locked_file_counts_its_pages(tmp_path: Path) -> None:
+    path = write_encrypted(tmp_path, "secret")
+    with pytest.raises(DocumentFailed) as caught:
+        load(path)
+    assert caught.value.verdicts == (PageVerdict.ENCRYPTED,) * 3
+    assert count_locked_pages(path, LoadLimits(max_pages=2)) == 0  # nobody believes it
+    path.write_bytes(path.read_bytes().replace(b"/Count 3", b"/Kount 3"))
+    assert count_locked_pages(path, LoadLimits()) == 0
 
 
 def test_an_owner_password_locks_nobody_out(tmp_path: Path) -> None:
