@@ -16,6 +16,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.blocks import find_blocks
+
 Ints = NDArray[np.int64]
 
 
@@ -68,6 +70,9 @@ BEFORE_NUMBER = frozenset(
 # May end a sentence: it does when a capital follows.
 CLOSING = frozenset("etc inc ltd co corp jr sr bros a.m p.m am pm ph.d m.d b.c a.d".split())  # noqa: SIM905
 
+# A line that is a sentence whatever its marks: behind an empty one, a Markdown heading, a table row, an indented one.
+OWN_LINE = re.compile(r"\n(?=[ \t]*(?:\n|#{1,6}[ \t]|\|)|\u3000)|^[ \t]*(?:#{1,6}[ \t]|\|)[^\n]*\n", re.MULTILINE)
+
 SPACE, COMMA_MARK, CLAUSE_MARK, CLOSER, ASCII_WORD, EXTEND = 1, 2, 3, 4, 5, 6
 
 
@@ -103,6 +108,25 @@ def find_sentence_ends(text: str) -> list[int]:
     ends = [found.end() for found in FULL_END.finditer(text)]
     ends.extend(found.end() for found in ASCII_END.finditer(text) if ends_sentence(text, found.start(), found.end()))
     return ends
+
+
+def find_sentences(text: str) -> list[tuple[int, int]]:
+    """Offsets `[start, end)` of each sentence in order, white space left out; together they hold all other text.
+
+    A heading, a list item, a table row is a sentence of its own, whatever marks it bears.
+    """
+    cuts = {*find_sentence_ends(text), *(found.end() for found in OWN_LINE.finditer(text)), len(text)}
+    for block in find_blocks(text):
+        cuts |= {block.start, block.end}
+    sentences = []
+    start = 0
+    for end in sorted(cuts):
+        body = text[start:end]
+        if bare := body.strip():
+            begin = start + len(body) - len(body.lstrip())
+            sentences.append((begin, begin + len(bare)))
+        start = end
+    return sentences
 
 
 def ends_sentence(text: str, start: int, end: int) -> bool:
