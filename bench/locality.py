@@ -21,11 +21,12 @@ MOST_CHANGED = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
-    """Chunks that one sentence more made anew, over PLACES places."""
+    """Chunks that one sentence more made anew, over PLACES places; `share_behind` of those behind the place, median."""
 
     chunks: int
     median: float
     most: int
+    share_behind: float
 
 
 def measure_changed(text: str, lang: str, chunk: Callable[[str], Sequence[str]]) -> Changed:
@@ -34,7 +35,11 @@ def measure_changed(text: str, lang: str, chunk: Callable[[str], Sequence[str]])
     ends = [end for _, end in find_sentences(text)]
     places = random.Random(11).sample(ends, PLACES)
     changed = [count_new(before, chunk(text[:place] + SENTENCES[lang] + text[place:])) for place in places]
-    return Changed(chunks=before.total(), median=find_median(changed), most=max(changed))
+    behind = [before.total() * (1 - place / len(text)) for place in places]
+    shares = [min(1.0, count / max(1.0, rest)) for count, rest in zip(changed, behind, strict=True)]
+    return Changed(
+        chunks=before.total(), median=find_median(changed), most=max(changed), share_behind=find_median(shares)
+    )
 
 
 def count_new(before: Counter[str], chunks: Sequence[str]) -> int:

@@ -189,8 +189,10 @@ def show_locality(data: Path) -> None:
 
 
 def to_figure(name: str, changed: Changed, at_most: float | None) -> Figure:
-    share = 100 * changed.median / changed.chunks
-    note = f"{share:.2f} % of {changed.chunks:,}; most {changed.most:,}"
+    share = 100 * changed.share_behind
+    note = (
+        f"of {changed.chunks:,}; most {changed.most:,}; {share:.{0 if share > 99 else 1}f} % of those behind the place"
+    )
     return Figure(name=name, value=changed.median, unit="", at_most=at_most, note=note)
 
 
