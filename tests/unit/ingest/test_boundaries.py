@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.boundaries import Rank, find_sentence_ends, find_sentences, find_spans
+from ingest.boundaries import Rank, find_sentences, find_spans
+from ingest.sentence_ends import find_sentence_ends
 
 
 def sentences(text: str) -> list[str]:
