@@ -22,9 +22,14 @@ SHOWN = 24  # characters on either side of a wrong border in a report
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
-    """`sentences` are offsets `[start, end)` into `text`. What lies between two of them is not judged: code, markup."""
+    """`sentences` are offsets `[start, end)` into `text`. What lies between two of them is not judged: code, markup.
+
+    `part` is 1 for what was at hand when the splitter's rules were last changed, 2 for what was marked afterwards, and
+    0 for hard cases.
+    """
 
     name: str
+    part: int
     lang: str  # zh, zh-Hant, en
     text: str
     sentences: Sequence[tuple[int, int]]
@@ -63,7 +68,11 @@ def read_hard_cases() -> list[Passage]:
     rows = [json.loads(line) for line in read_lines(GOLD / "hard_cases.jsonl")]
     return [
         Passage(
-            name=row["case"], lang=row["lang"], text=row["text"], sentences=[tuple(one) for one in row["sentences"]]
+            part=0,
+            name=row["case"],
+            lang=row["lang"],
+            text=row["text"],
+            sentences=[tuple(one) for one in row["sentences"]],
         )
         for row in rows
     ]
@@ -81,11 +90,17 @@ def read_passage(data: Path, row: Mapping[str, Any]) -> Passage:
     whole = read_corpus(file)[doc_id] if doc_id else read_text(file)
     start, end = row["start"], row["end"]
     return Passage(
+        part=row["part"],
         name=f"{row['path']} {doc_id or ''}@{start}",
         lang=row["lang"],
         text=whole[start:end],
         sentences=[(first - start, last - start) for first, last in row["sentences"]],
     )
+
+
+def pick_passages(passages: Iterable[Passage], lang: str, part: int | None = None) -> list[Passage]:
+    """Those in a language, Traditional Chinese with Simplified, of one part or of all."""
+    return [one for one in passages if one.lang.partition("-")[0] == lang and part in (None, one.part)]
 
 
 @cache
