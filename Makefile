@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-splitting clean
 
 setup: $(VENV)/installed
 
@@ -38,6 +38,14 @@ check: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	$(BIN)/python bench/walk.py
+
+$(VENV)/installed-bench: $(VENV)/installed-test
+	@echo "Installing what the splitter is measured beside (once) …"
+	$(PIP) --editable '.[bench]'
+	@touch $@
+
+bench-splitting: $(VENV)/installed-bench
+	$(BIN)/python bench/splitting.py
 
 clean:
 	rm -rf $(VENV)

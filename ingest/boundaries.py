@@ -1,9 +1,8 @@
 """Where a text may be cut, and how good each place is.
 
 Everything here is one pass over the text, in `re` or numpy, so that cost is linear whatever the text. The text falls
-into *spans* free of white space; each carries the rank of the border before it. Sentence ends are found by rule: a
-full-width mark always ends one, an ASCII mark only where it is no abbreviation, decimal, initial, address, ellipsis or
-list number.
+into *spans* free of white space; each carries the rank of the border before it. Which marks end a sentence says
+`ingest/sentence_ends.py`, which line breaks do `ingest/line_breaks.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.blocks import BlockKind, find_blocks
+from ingest.line_breaks import find_line_ends
+from ingest.sentence_ends import CLOSERS, find_sentence_ends
+
 Ints = NDArray[np.int64]
 
 
@@ -27,8 +30,8 @@ class Rank(IntEnum):
     WORD = 2  # white space
     COMMA = 3
     CLAUSE = 4
-    LINE = 5  # a single line break, which in running text may fall anywhere
-    SENTENCE = 6
+    LINE = 5  # a single line break that may only wrap a line
+    SENTENCE = 6  # also a line that is one by itself
     ITEM = 7  # a list item, a table, a fence, a sentence that ends its line
     PARAGRAPH = 8
     HEADING = 9
@@ -41,33 +44,14 @@ class Spans:
     starts: Ints
     ends: Ints
     ranks: NDArray[np.int8]  # of the border before each span
+    breaks: NDArray[np.bool_]  # whether a line break lies there
     cuts: Ints  # every cut, 0 and len(text) included: what a counter is asked with
     at: Ints  # index into cuts of each span's start; its end is the next cut
     codes: NDArray[np.uint32]  # the text's code points
 
 
-CLOSERS = "”’」』】》〉）)\\]}\"'»］｝〕〗*_"
-FULL_END = re.compile(f"[。！？；…｡][。！？；…｡.!?{CLOSERS}]*")
-ASCII_END = re.compile(f"[.!?][。！？；…｡.!?{CLOSERS}]*")
-LAST_WORD = re.compile(r"[^\s(\[“‘\"'（]*\Z")
-DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]\Z")
-LEADING_NUMBER = re.compile(r"(?:\d{1,3}|[ivxlc]{1,5}|[A-Za-z])\Z")
-
-# Never the end of a sentence, whatever follows.
-TITLES = frozenset(
-    """
-    mr mrs ms dr prof st messrs mme mlle rev hon gen col capt cmdr lt maj sgt gov sen rep pres supt mt ft vs cf viz e.g
-    i.e eg ie al approx appt dept est assn ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec univ misc tel
-    ext
-    """.split()  # noqa: SIM905  a list of seventy quoted words says less
-)
-# An abbreviation before a number only: "No. 5", "Fig. 2"; otherwise a plain word or the last one.
-BEFORE_NUMBER = frozenset(
-    "no nos fig figs sec secs vol vols ch p pp eq eqs art arts tab ed eds para pt sect cl".split()  # noqa: SIM905
-)
-# May end a sentence: it does when a capital follows.
-CLOSING = frozenset("etc inc ltd co corp jr sr bros a.m p.m am pm ph.d m.d b.c a.d".split())  # noqa: SIM905
-
+HEADING_LINE = re.compile(r"^[ \t]*#{1,6}[ \t][^\n]*(?:\n|\Z)", re.MULTILINE)
+LINE_FEED, INDENT = 0x0A, 0x3000
 SPACE, COMMA_MARK, CLAUSE_MARK, CLOSER, ASCII_WORD, EXTEND = 1, 2, 3, 4, 5, 6
 
 
@@ -94,60 +78,27 @@ def read_codes(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-def is_han(char: str) -> bool:
-    return "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
+def find_sentences(text: str) -> list[tuple[int, int]]:
+    """Offsets `[start, end)` of each sentence in order, white space left out; together they hold all other text.
 
-
-def find_sentence_ends(text: str) -> list[int]:
-    """Offsets just behind each sentence's last mark, closing quotes and brackets included; not in order."""
-    ends = [found.end() for found in FULL_END.finditer(text)]
-    ends.extend(found.end() for found in ASCII_END.finditer(text) if ends_sentence(text, found.start(), found.end()))
-    return ends
-
-
-def ends_sentence(text: str, start: int, end: int) -> bool:
-    """Whether the run of ASCII marks `text[start:end]` ends a sentence."""
-    before, after = text[start - 1 : start], text[end : end + 1]
-    marks = text[start:end]
-    glued = bool(after) and not after.isspace()
-    if glued and not is_han(after) and after not in "“‘「『《（":
-        return False
-    ahead = text[end : end + 8]
-    following = ahead.lstrip()[:1]
-    if following.islower() and "\n" not in ahead.partition(following)[0]:  # "Yahoo! is", '"What?" he said'
-        return False
-    if marks[0] != "." or marks.startswith("...."):
-        return True
-    if marks.startswith(".."):  # an ellipsis: in Chinese it closes, in English it may stand anywhere
-        return is_han(before)
-    if glued and not before.isalpha():
-        return False
-    return not is_abbreviation(text, start, following)
-
-
-def is_abbreviation(text: str, dot: int, following: str) -> bool:
-    """Whether the full stop at `dot` belongs to an abbreviation, an initial or a list number."""
-    found = LAST_WORD.search(text[max(0, dot - 24) : dot])
-    word = found.group() if found else ""
-    if not word:
-        return False
-    lower = word.lower()
-    if lower in TITLES:
-        return True
-    if lower in BEFORE_NUMBER and (following.isdigit() or following in "IVX"):
-        return True
-    if LEADING_NUMBER.match(word) and starts_line(text, dot - len(word)):
-        return True
-    if lower in CLOSING:
-        return not following.isupper()
-    return (len(word) == 1 and word.isupper() and word != "I") or DOTTED.match(word) is not None
-
-
-def starts_line(text: str, position: int) -> bool:
-    """Whether only blanks stand between the line's start and `position` (looking back a short way)."""
-    return text[max(0, position - 12) : position].rpartition("\n")[2].strip(" \t\u3000>*-") == "" and (
-        position <= 12 or "\n" in text[position - 12 : position]
-    )
+    A heading, a list item, a table row, a fenced block of code is a sentence of its own, whatever marks it bears.
+    """
+    if not text.strip():
+        return []
+    spans = find_spans(text, [], len(text))
+    begins = spans.ranks >= Rank.SENTENCE
+    for block in find_blocks(text):
+        first, last = np.searchsorted(spans.starts, [block.start, block.end])
+        if block.kind is not BlockKind.ITEM:
+            begins[first:last] = spans.breaks[first:last] if block.kind is BlockKind.TABLE else False
+            begins[last : last + 1] = True
+        begins[first : first + 1] = True
+    for heading in HEADING_LINE.finditer(text):
+        for edge in np.searchsorted(spans.starts, heading.span()):
+            begins[edge : edge + 1] = True
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(begins)) - 1
+    return list(zip(spans.starts[firsts].tolist(), spans.ends[lasts].tolist(), strict=True))
 
 
 def find_spans(text: str, extra: list[int], longest: int) -> Spans:
@@ -168,11 +119,15 @@ def find_spans(text: str, extra: list[int], longest: int) -> Spans:
     cuts = np.flatnonzero(cut)
     at = np.flatnonzero(~space[cuts[:-1]])
     starts, ends = cuts[at], cuts[at + 1]
-    ranks = rank_gaps(codes, marks, starts, ends)
+    lines = np.searchsorted(np.flatnonzero(codes == LINE_FEED), starts)
+    ranks = rank_gaps(codes, marks, starts, ends, lines)
+    line_ends = find_line_ends(codes, starts, ends, lines)
+    ranks[line_ends] = np.maximum(ranks[line_ends], Rank.SENTENCE)
     found = np.searchsorted(starts, sentence_ends)
     found = found[found < len(starts)]
-    ranks[found] = np.where(ranks[found] == Rank.LINE, Rank.ITEM, np.maximum(ranks[found], Rank.SENTENCE))
-    return Spans(starts=starts, ends=ends, ranks=ranks, cuts=cuts, at=at, codes=codes)
+    breaks = np.diff(lines, prepend=0) > 0
+    ranks[found] = np.maximum(ranks[found], np.where(breaks[found], Rank.ITEM, Rank.SENTENCE))
+    return Spans(starts=starts, ends=ends, ranks=ranks, breaks=breaks, cuts=cuts, at=at, codes=codes)
 
 
 def find_marks(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -210,17 +165,18 @@ def add_hard_cuts(cut: NDArray[np.bool_], codes: NDArray[np.uint32], kinds: NDAr
     cut[places] = True
 
 
-def rank_gaps(codes: NDArray[np.uint32], marks: NDArray[np.uint8], starts: Ints, ends: Ints) -> NDArray[np.int8]:
-    """Rank of the border before each span by what lies between it and the one before."""
+def rank_gaps(
+    codes: NDArray[np.uint32], marks: NDArray[np.uint8], starts: Ints, ends: Ints, lines: Ints
+) -> NDArray[np.int8]:
+    """Rank of the border before each span by what lies between it and the one before; `lines`: which it is on."""
     ranks = np.full(len(starts), Rank.HARD, dtype=np.int8)
     if not len(starts):
         return ranks
     ranks[0] = Rank.PARAGRAPH
-    breaks = np.flatnonzero(codes == 0x0A)
-    count = np.searchsorted(breaks, starts[1:]) - np.searchsorted(breaks, ends[:-1])
+    count = np.diff(lines)
     gap = starts[1:] > ends[:-1]
     inner = np.maximum(np.where(gap, Rank.WORD, Rank.HARD), marks[ends[:-1] - 1])
     inner = np.where(count == 1, Rank.LINE, inner)
-    indented = (count == 1) & (codes[starts[1:] - 1] == 0x3000)  # a Chinese first-line indent begins a paragraph
+    indented = (count == 1) & (codes[starts[1:] - 1] == INDENT)  # a Chinese first-line indent begins a paragraph
     ranks[1:] = np.where((count > 1) | indented, Rank.PARAGRAPH, inner)
     return ranks

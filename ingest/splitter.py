@@ -33,7 +33,7 @@ class SplitterSettings:
 
     target_tokens: int = 100
     max_tokens: int = 256
-    version: int = 1  # raised whenever the same settings would cut the same text elsewhere
+    version: int = 2  # raised whenever the same settings would cut the same text elsewhere
 
     def __post_init__(self) -> None:
         if not 16 <= self.target_tokens <= self.max_tokens:
@@ -111,7 +111,7 @@ def rank_blocks(spans: Spans, measure: Measure, blocks: Sequence[Block], largest
     ranks[inner] = np.minimum(ranks[inner], Rank.LINE)
     rows = mark_inside(firsts + 1, lasts, ~fits & solid, len(ranks))
     ranks[rows & (spans.ranks == Rank.SENTENCE)] = Rank.CLAUSE
-    ranks[rows & (spans.ranks == Rank.LINE)] = Rank.SENTENCE
+    ranks[rows & spans.breaks] = np.maximum(spans.ranks[rows & spans.breaks], Rank.SENTENCE)
     behind = lasts[solid & (lasts < len(ranks))]
     for edges in (firsts, behind):
         ranks[edges] = np.maximum(ranks[edges], Rank.ITEM)

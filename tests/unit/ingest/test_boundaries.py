@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.boundaries import Rank, find_sentence_ends, find_spans
+from ingest.boundaries import Rank, find_sentences, find_spans
+from ingest.sentence_ends import find_sentence_ends
 
 
 def sentences(text: str) -> list[str]:
@@ -58,6 +59,20 @@ def test_english_sentences_end_only_where_they_end(parts: list[str]) -> None:
 def test_a_list_number_ends_nothing(text: str) -> None:
     assert sentences(text) == [text.strip()]
     assert sentences(f"Before that.\n{text}") == ["Before that.", text.strip()]
+
+
+def test_sentences_are_given_as_offsets_headings_items_and_rows_among_them() -> None:
+    text = "# One\nFirst. 第二句。\n\n- item\n- other one\n| a | b |\n| c | d |\n\nNo mark"
+    assert [text[start:end] for start, end in find_sentences(text)] == [
+        "# One",
+        "First.",
+        "第二句。",
+        "- item",
+        "- other one",
+        "| a | b |",
+        "| c | d |",
+        "No mark",
+    ]
 
 
 def ranks(text: str) -> list[tuple[str, int]]:
