@@ -12,7 +12,6 @@ Sizes are whole thousandths of a token, because sums of whole numbers are the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.boundaries import Ints, Rank
+from kb.types import Counts
 
 MILLI = 1000
 # Cost of cutting at a border of each rank, beside ((size - target) / target)². A heading is cut off from its text
@@ -153,6 +153,6 @@ def thin_units(units: Units, grain: int, largest: int) -> Ints:
     return np.flatnonzero(keep)
 
 
-def as_tokens(counts: Sequence[float]) -> Ints:
+def as_tokens(counts: Counts) -> Ints:
     """Token counts as whole thousandths."""
     return np.rint(np.asarray(counts, dtype=np.float64) * MILLI).astype(np.int64)
