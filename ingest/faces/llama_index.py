@@ -20,6 +20,7 @@ except ImportError as error:
 
 # What LlamaIndex's readers call the page that a Document is.
 PAGE_KEYS = ("page_label", "page")
+WRITTEN_ID_FUNC = {"id_func_name": "default_id_func", "title": "id_func"}
 
 
 class KbNodeParser(NodeParser):
@@ -42,11 +43,15 @@ class KbNodeParser(NodeParser):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_counter(cls, values: object) -> object:
-        """A counter of the caller's own names itself, so that no node is told to be counted by another."""
-        if isinstance(values, dict) and values.get("counter") is not None and "encoder" not in values:
-            return {**values, "encoder": name_counter(values["counter"])}
-        return values
+    def _read_values(cls, values: object) -> object:
+        """A counter of the caller's own names itself, so that no node is told to be counted by another; and what
+        `to_dict` writes of LlamaIndex's default `id_func`, which only names it, is read again."""
+        if not isinstance(values, dict):
+            return values
+        read = {name: value for name, value in values.items() if (name, value) != ("id_func", WRITTEN_ID_FUNC)}
+        if read.get("counter") is not None:
+            read.setdefault("encoder", name_counter(read["counter"]))
+        return read
 
     @model_validator(mode="after")
     def _check_sizes(self) -> KbNodeParser:
