@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -192,6 +193,21 @@ def test_nothing_else_imports_a_framework(module: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT, timeout=120
     )
     assert done.stdout == "[]\n"
+
+
+def list_snippets() -> list[str]:
+    page = (ROOT / "docs" / "splitting.md").read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_shows_both() -> None:
+    shown = [re.findall(r"ingest\.faces\.(\w+)", snippet) for snippet in list_snippets()]
+    assert shown == [["llama_index"], ["langchain"]]
+
+
+@pytest.mark.parametrize("number", range(len(FACES)))
+def test_what_the_page_shows_runs(number: int) -> None:
+    exec(compile(list_snippets()[number], f"splitting.md, snippet {number}", "exec"), {})
 
 
 # -- LlamaIndex ---------------------------------------------------------------------------------------------------
