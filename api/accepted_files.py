@@ -6,6 +6,7 @@ next one still comes in.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ class IncomingFile:
     path: str
     writer: BlobWriter
     held: ExitStack
+    readers: Collection[str] = ()
 
     def find_media_type(self) -> str:
         """Raises InvalidInput (`file_empty`, `type_mismatch`, `unsupported_type`)."""
         if self.writer.size == 0:
             raise InvalidInput("file_empty", "the file is empty")
-        return sniff_media_type(self.path, self.writer.head)
+        return sniff_media_type(self.path, self.writer.head, self.readers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +45,14 @@ class _SealedFile:
 
 
 class AcceptedFiles:
-    """`file_bytes` is the most that one file may have."""
+    """`file_bytes` is the most that one file may have; `readers` are extensions that the operator gave to readers."""
 
-    def __init__(self, blobs: BlobStore, file_bytes: int, sealers: Executor) -> None:
+    def __init__(self, blobs: BlobStore, file_bytes: int, sealers: Executor, *, readers: Collection[str] = ()) -> None:
         self.rejected: list[dict[str, str]] = []
         self.file_bytes = file_bytes
         self._blobs = blobs
         self._sealers = sealers
+        self._readers = readers
         self._seen: set[str] = set()
         self._sealed: list[_SealedFile] = []
         self._temporaries = ExitStack()
@@ -64,7 +67,8 @@ class AcceptedFiles:
             raise InvalidInput("duplicate_path", "the request holds this path already; the first one is taken")
         self._seen.add(path)
         held = ExitStack()
-        return IncomingFile(path=path, writer=held.enter_context(self._blobs.open_writer(self.file_bytes)), held=held)
+        writer = held.enter_context(self._blobs.open_writer(self.file_bytes))
+        return IncomingFile(path=path, writer=writer, held=held, readers=self._readers)
 
     def accept(self, file: IncomingFile) -> None:
         """Raises InvalidInput (`file_empty`, `type_mismatch`, `unsupported_type`); the file is the caller's then."""

@@ -7,6 +7,7 @@ and whatever goes wrong, `close` leaves no temporary file behind.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class UploadLimits:
     file_bytes: int
     files: int
     archive: ArchiveLimits
+    readers: Collection[str] = ()  # extensions that the operator gave to readers: taken whatever the files hold
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,7 +58,7 @@ class UploadIntake:
         self._limits = limits
         self._part: _Part | None = None
         self._parts = 0  # that are files
-        self._files = AcceptedFiles(blobs, limits.file_bytes, sealers)
+        self._files = AcceptedFiles(blobs, limits.file_bytes, sealers, readers=limits.readers)
         self._archive: _Part | None = None
         self._metadata: dict[str, Any] | None = None
         self._open = ExitStack()

@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.loaders import LoadLimits
-from ingest.parse_frames import LENGTH, describe_document, describe_failure, pack_frame, pack_json, unpack_json
+from ingest.loaders import LoadLimits, load_with_reader
+from ingest.parse_frames import LENGTH, ParseRequest, describe_document, describe_failure, pack_frame, pack_json
 from kb.errors import DocumentFailed
 from kb.types import ParsedDocument
 
@@ -49,9 +49,12 @@ def main(settings_json: str) -> None:
     replies.write(pack_json({"ready": True}))
     replies.flush()
     while True:
-        request = unpack_json(requests.get())
+        request = ParseRequest.unpack(requests.get())
         _raise_cpu_limit(settings["cpu_seconds"])
-        _answer(replies, partial(loader, Path(request["path"]), request["media_type"], limits))
+        if request.reader is None:
+            _answer(replies, partial(loader, request.path, request.media_type, limits))
+        else:
+            _answer(replies, partial(load_with_reader, request.path, request.reader, limits))
 
 
 def _answer(replies: BinaryIO, load: Callable[[], ParsedDocument]) -> None:

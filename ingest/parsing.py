@@ -10,16 +10,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from ingest.loaders import LoadLimits
-from ingest.parse_frames import LENGTH, MOST_HEAD_BYTES, BadFrame, pack_json, read_document, read_failure, unpack_json
+from ingest.parse_frames import (
+    LENGTH,
+    MOST_HEAD_BYTES,
+    BadFrame,
+    ParseRequest,
+    read_document,
+    read_failure,
+    unpack_json,
+)
 from kb.errors import DocumentFailed, Unavailable
+from kb.media_type import find_reader_extension
 from kb.types import ParsedDocument
 
 _LOADER = "ingest.loaders:load_document"
@@ -59,10 +69,19 @@ class _KilledFromOutside(Exception):
 class ParserPool:
     """`children` processes, started when first needed, each parsing one file at a time. Thread-safe."""
 
-    def __init__(self, limits: ParserLimits | None = None, *, children: int = 1, loader: str = _LOADER) -> None:
-        """`loader` names a function `module:name` with the signature of `load_document`."""
+    def __init__(
+        self,
+        limits: ParserLimits | None = None,
+        *,
+        children: int = 1,
+        loader: str = _LOADER,
+        readers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`loader` names a function `module:name` with the signature of `load_document`; `readers` name LlamaIndex
+        readers, `module:Class` by extension."""
         self._limits = limits or ParserLimits()
         self._loader = loader
+        self._readers = readers or {}
         self._places: queue.LifoQueue[_Child | None] = queue.LifoQueue()
         self._children = children
         for _ in range(children):
@@ -74,26 +93,37 @@ class ParserPool:
         A child that somebody kills (an operator, the kernel short of memory) says nothing about its file, which is read
         once more in a new child.
 
-        Raises DocumentFailed: what the loader raises, and `parse_timeout`, `parse_limit`, `parser_crashed`;
-        Unavailable (`parser_unavailable`) when no child can be started.
+        Raises DocumentFailed: what the loader raises, `unsupported_type` when it takes a reader that is not named any
+        more, and `parse_timeout`, `parse_limit`, `parser_crashed`; Unavailable (`parser_unavailable`) when no child can
+        be started.
         """
+        extension = find_reader_extension(media_type)
+        if extension is None:
+            return self._parse_again_if_killed(ParseRequest(path=path, media_type=media_type))
+        reader = self._readers.get(extension)
+        if reader is None:
+            raise DocumentFailed("unsupported_type", f"KB_READERS names no reader for {extension}")
+        with _link_file(path, extension) as named:
+            return self._parse_again_if_killed(ParseRequest(path=named, media_type=media_type, reader=reader))
+
+    def _parse_again_if_killed(self, request: ParseRequest) -> ParsedDocument:
         try:
-            return self._parse_once(path, media_type)
+            return self._parse_once(request)
         except _KilledFromOutside:
             pass
         try:
-            return self._parse_once(path, media_type)
+            return self._parse_once(request)
         except _KilledFromOutside as again:
             raise DocumentFailed("parser_crashed", f"the parser was killed twice on this file ({again})") from None
 
-    def _parse_once(self, path: Path, media_type: str) -> ParsedDocument:
+    def _parse_once(self, request: ParseRequest) -> ParsedDocument:
         """Raises _KilledFromOutside beside what `parse` raises."""
         child = self._places.get()
         try:
             if child is None or not child.is_alive():
                 child = None
                 child = _Child.start(self._loader, self._limits)
-            return child.parse(path, media_type)
+            return child.parse(request)
         finally:
             if child is not None and child.is_spent():
                 child.stop()
@@ -158,11 +188,11 @@ class _Child:
             raise Unavailable("parser_unavailable", "the parse process does not start") from error
         return child
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
+    def parse(self, request: ParseRequest) -> ParsedDocument:
         self._files += 1
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
-            self._stdin.write(pack_json({"path": str(path.absolute()), "media_type": media_type}))
+            self._stdin.write(request.pack())
             head = unpack_json(self._read_frame(deadline, MOST_HEAD_BYTES))
             text = self._read_frame(deadline, self._limits.load.max_characters * _UTF8_BYTES)
             return self._read_reply(head, text)
@@ -235,6 +265,19 @@ class _Child:
                 raise _ChildGone
             received += part
         return bytes(received)
+
+
+@contextmanager
+def _link_file(path: Path, extension: str) -> Iterator[Path]:
+    """The file under a name with its extension, which many readers go by. Raises Unavailable (`parser_unavailable`)."""
+    try:
+        folder = TemporaryDirectory(prefix="kb-reader-")
+    except OSError as error:
+        raise Unavailable("parser_unavailable", f"no temporary folder can be made: {error.strerror}") from error
+    with folder as name:
+        link = Path(name) / f"document{extension}"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 @contextmanager

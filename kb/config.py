@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kb.errors import StartRefused
 
 MEGABYTE = 1_000_000
+READER = re.compile(r"(\.[a-z0-9]{1,16})=((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*)", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -30,6 +33,9 @@ class Settings(BaseSettings):
     allowed_roots: str | None = Field(
         None,
         description="folders that folder sources may lie in, with a colon between them; default: working directory",
+    )
+    readers: str | None = Field(
+        None, description="LlamaIndex readers by file extension: .srt=module:Class, with a comma between them"
     )
     llm_base_url: str | None = Field(None, description="chat server speaking the OpenAI protocol, ending in /v1")
     llm_model: str | None = Field(None, description="model name sent to the chat server")
@@ -66,6 +72,17 @@ class Settings(BaseSettings):
     def _make_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("readers")
+    @classmethod
+    def _check_readers(cls, value: str | None) -> str | None:
+        _parse_readers(value)
+        return value
+
+    @property
+    def reader_classes(self) -> Mapping[str, str]:
+        """What KB_READERS names: `module:Class` by extension (`.srt`, in small letters)."""
+        return _parse_readers(self.readers)
+
     @property
     def allowed_folders(self) -> tuple[Path, ...]:
         """What KB_ALLOWED_ROOTS names, absolute; set to nothing it allows nothing."""
@@ -77,6 +94,20 @@ class Settings(BaseSettings):
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'catalog.sqlite3'}"
+
+
+def _parse_readers(value: str | None) -> dict[str, str]:
+    """Raises ValueError."""
+    readers: dict[str, str] = {}
+    for part in filter(None, map(str.strip, (value or "").split(","))):
+        found = READER.fullmatch(part)
+        if found is None:
+            raise ValueError(f"{part[:255]!r} is not of the form .ext=module:Class")
+        extension = found[1].lower()
+        if extension in readers:
+            raise ValueError(f"{extension} stands there twice")
+        readers[extension] = found[2]
+    return readers
 
 
 def read_settings() -> Settings:

@@ -4,12 +4,15 @@ PDF bytes, whatever a text-like name says              application/pdf
 a binary name (.pdf, .docx, .png) on other content     refused: type_mismatch
 other known binaries, XML, SVG, RTF                    refused: unsupported_type
 text                                                   Markdown by name, HTML by name or content, else plain
+
+Before all that, a name whose extension the operator gave to a reader (`KB_READERS`) is left to it, whatever it holds.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from kb.errors import InvalidInput
@@ -19,6 +22,7 @@ PDF = "application/pdf"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"
+_READER = "application/x-reader+"  # the extension follows, by which its reader is found
 
 HEAD_BYTES = 8192  # how much of a file `sniff_media_type` wants to see
 
@@ -90,13 +94,16 @@ _XML_START = re.compile(
 )
 
 
-def sniff_media_type(name: str, head: bytes) -> str:
-    """The media type of the file `name` whose first 8 KiB are `head`: PDF, HTML, MARKDOWN or PLAIN.
+def sniff_media_type(name: str, head: bytes, readers: Collection[str] = ()) -> str:
+    """The media type of the file `name` whose first 8 KiB are `head`: PDF, HTML, MARKDOWN or PLAIN, or one that
+    `find_reader_extension` knows when its extension is one of `readers` (`.srt`).
 
     Raises InvalidInput: `type_mismatch` when a binary extension disagrees with the content, `unsupported_type` for
     content that no loader reads.
     """
     suffix = PurePosixPath(name.replace("\\", "/").rstrip(". ")).suffix.lower()
+    if suffix in readers:
+        return _READER + suffix.removeprefix(".")
     found = _find_kind(head)
     promised = _BINARY_NAMES.get(suffix)
     if promised is not None and promised != found and not _may_hide(promised, found):
@@ -106,6 +113,11 @@ def sniff_media_type(name: str, head: bytes) -> str:
     if found is not None and not (found == "binary" and suffix in _TEXT_NAMES | _MARKDOWN_NAMES | _HTML_NAMES):
         raise InvalidInput("unsupported_type", f"files of this kind cannot be read: {found}")
     return _choose_text_type(suffix, head)
+
+
+def find_reader_extension(media_type: str) -> str | None:
+    """`.srt` for the media type of a file that was left to a reader; None for any other."""
+    return "." + media_type.removeprefix(_READER) if media_type.startswith(_READER) else None
 
 
 def _may_hide(promised: str, found: str | None) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 from api.bootstrap.store import Store
 from ingest.indexing import Indexer
@@ -20,7 +21,7 @@ from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
 from ingest.sources.sync import FolderSync
 from ingest.worker import Worker
-from kb.errors import Conflict, NotFound
+from kb.errors import Conflict, NotFound, StartRefused
 from kb.ports import Gate
 from kb.types import Head, Job, JobKind, JobState
 from retrieval.candidate import CandidateIndexes
@@ -39,7 +40,8 @@ def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, Parser
             wall_seconds=settings.parse_seconds,
             memory_bytes=settings.parse_memory_bytes,
             load=LoadLimits(max_pages=settings.max_pages, max_characters=settings.max_characters),
-        )
+        ),
+        readers=settings.reader_classes,
     )
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     gate = gate or build_gate(store)
@@ -53,6 +55,18 @@ def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, Parser
         JobKind.REINDEX: indexing.run_reindex,
     }
     return Worker(store.catalog.jobs, handlers, indexing.keep_house, settings.lease_seconds), pool
+
+
+def check_readers(readers: Mapping[str, str]) -> None:
+    """Raises StartRefused (`bad_setting`) when the package of one is not installed.
+
+    Nothing is imported: whether the class is there turns out in a parse child, at its first file (`reader_failed`).
+    """
+    for extension, named in readers.items():
+        for package in ("llama_index", named.partition(":")[0].partition(".")[0]):
+            if find_spec(package) is None:
+                reason = f"KB_READERS: {extension}={named} needs the package {package}, which is not installed"
+                raise StartRefused("bad_setting", reason)
 
 
 def build_gate(store: Store) -> GoldenGate:
@@ -74,7 +88,7 @@ class Runners:
 def build_runners(store: Store, indexer: Indexer, gate: Gate) -> Runners:
     settings = store.settings
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
-    intake = FileIntake(store.blobs, settings.max_file_bytes)
+    intake = FileIntake(store.blobs, settings.max_file_bytes, readers=settings.reader_classes.keys())
     return Runners(
         upload=UploadPipeline(store.catalog, indexer),
         restore=RestorePipeline(store.catalog, store.texts, indexer, gate),

@@ -13,6 +13,7 @@ import click
 import uvicorn
 
 from api.app import create_app
+from api.bootstrap.indexing import check_readers
 from api.bootstrap.services import build_services, check_chat, check_faiss
 from api.bootstrap.store import open_store
 from api.logs import start_logging
@@ -57,6 +58,7 @@ def run_server(settings: Settings) -> None:
     check_faiss()
     check_host(settings.host)
     check_chat(settings)
+    check_readers(settings.reader_classes)
     with bind_socket(settings) as listener:
         folder = DataFolder(settings.data_dir)
         folder.hold()

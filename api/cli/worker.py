@@ -9,7 +9,7 @@ from threading import Event, Thread, Timer
 
 import click
 
-from api.bootstrap.indexing import build_scheduler, build_worker
+from api.bootstrap.indexing import build_scheduler, build_worker, check_readers
 from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import PATIENCE_SECONDS
@@ -27,6 +27,7 @@ def worker(*, supervised: bool) -> None:
         settings = read_settings()
         crash.arm(settings.crash)
         start_logging(settings.log_level)
+        check_readers(settings.reader_classes)
         folder = DataFolder(settings.data_dir)
         store = open_store(settings, folder, folder.attach_database(settings))
     except StartRefused as refusal:

@@ -147,7 +147,12 @@ def retry_document(request: Request, kb: str, document_id: str) -> Response:
 
 def _read_limits(settings: Settings) -> UploadLimits:
     archive = ArchiveLimits(entries=settings.max_archive_entries, bytes=settings.max_archive_bytes)
-    return UploadLimits(file_bytes=settings.max_file_bytes, files=settings.max_request_files, archive=archive)
+    return UploadLimits(
+        file_bytes=settings.max_file_bytes,
+        files=settings.max_request_files,
+        archive=archive,
+        readers=settings.reader_classes.keys(),
+    )
 
 
 async def _receive(request: Request, intake: UploadIntake, limit: int) -> None:

@@ -2,5 +2,6 @@
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.loading import load_document
+from ingest.loaders.reader import load_with_reader
 
-__all__ = ["LoadLimits", "load_document"]
+__all__ = ["LoadLimits", "load_document", "load_with_reader"]

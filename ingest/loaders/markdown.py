@@ -32,7 +32,7 @@ def load_markdown(path: Path, limits: LoadLimits) -> ParsedDocument:
     decoded = read_text(path, limits)
     body, front_title = _split_front_matter(clean_text(decoded.text))
     check_has_text(body)
-    headings = tuple(_find_headings(body))
+    headings = tuple(find_headings(body))
     first = next((heading.title for heading in headings if heading.level == 1), None)
     return ParsedDocument(
         text=body,
@@ -52,7 +52,7 @@ def _split_front_matter(text: str) -> tuple[str, str | None]:
     return text[found.end() :], _strip_title(title[1].strip("'\"")) if title else None
 
 
-def _find_headings(text: str) -> Iterator[Heading]:
+def find_headings(text: str) -> Iterator[Heading]:
     """ATX and setext headings outside code fences; offsets are of the whole heading line or lines."""
     fence, before, before_start, offset = "", "", 0, 0
     for line in text.split("\n"):

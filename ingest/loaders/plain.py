@@ -45,8 +45,12 @@ def read_text(path: Path, limits: LoadLimits) -> DecodedText:
 
 def check_has_text(text: str) -> None:
     """Raises DocumentFailed (`no_text`) when `text` is only white space and invisible characters."""
-    if not _VISIBLE.search(text):
+    if not has_text(text):
         raise DocumentFailed("no_text", "the file holds no text")
+
+
+def has_text(text: str) -> bool:
+    return _VISIBLE.search(text) is not None
 
 
 def whole_page(text: str) -> tuple[Page, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -47,8 +47,10 @@ class Taken:
 class FileIntake:
     """Takes files of one folder at a time. Thread-safe."""
 
-    def __init__(self, blobs: BlobStore, max_file_bytes: int) -> None:
+    def __init__(self, blobs: BlobStore, max_file_bytes: int, *, readers: Collection[str] = ()) -> None:
+        """`readers` are the extensions that the operator gave to readers."""
         self._blobs = blobs
+        self._readers = readers
         self._max_file_bytes = max_file_bytes
 
     def take(self, root: Path, files: Sequence[ListedFile], name_document: Callable[[str], str]) -> Taken:
@@ -74,7 +76,7 @@ class FileIntake:
             copied = copy_file(root, file, writer.write, max_bytes=self._max_file_bytes)
             if copied.size == 0:
                 raise InvalidInput("file_empty", "the file is empty")
-            media_type = sniff_media_type(file.path, copied.head)
+            media_type = sniff_media_type(file.path, copied.head, self._readers)
             sha256 = writer.seal()
         except (DocumentFailed, InvalidInput) as fault:
             return Fault(path=file.path, code=fault.code, detail=fault.detail)

@@ -55,6 +55,12 @@ def test_allowed_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings().allowed_folders == ()
 
 
+def test_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().reader_classes == {}
+    monkeypatch.setenv("KB_READERS", " .SRT=a.b_c:Class ,, .ipynb=d:E,")
+    assert read_settings().reader_classes == {".srt": "a.b_c:Class", ".ipynb": "d:E"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -65,6 +71,12 @@ def test_allowed_roots(monkeypatch: pytest.MonkeyPatch) -> None:
         ("KB_CHUNK_TOKENS", "1"),
         ("KB_RETENTION_DAYS", "0.01"),
         ("KB_LEASE_SECONDS", "0"),
+        ("KB_READERS", "srt=package:Class"),
+        ("KB_READERS", ".srt=package.Class"),
+        ("KB_READERS", ".srt=package:Class()"),
+        ("KB_READERS", ".tar.gz=package:Class"),
+        ("KB_READERS", f".{'x' * 17}=package:Class"),
+        ("KB_READERS", ".srt=package:One,.SRT=package:Two"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

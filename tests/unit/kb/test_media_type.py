@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kb.errors import InvalidInput
-from kb.media_type import HTML, MARKDOWN, PDF, PLAIN, sniff_media_type
+from kb.media_type import HTML, MARKDOWN, PDF, PLAIN, find_reader_extension, sniff_media_type
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 ZIP = b"PK\x03\x04\x14\x00\x06\x00" + bytes(range(200))
@@ -82,6 +82,15 @@ def test_what_is_refused(name: str, head: bytes, code: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         sniff_media_type(name, head)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("head", [b"words", PNG, PDF_HEAD, b"<svg>", NOISE])
+def test_what_an_operator_gave_to_a_reader_is_left_to_it(head: bytes) -> None:
+    media_type = sniff_media_type("films/A.SRT", head, {".srt", ".pdf"})
+    assert find_reader_extension(media_type) == ".srt"
+    assert len(media_type) <= 64
+    assert sniff_media_type("a.txt", b"words", {".srt"}) == PLAIN
+    assert [find_reader_extension(other) for other in (PDF, HTML, MARKDOWN, PLAIN)] == [None] * 4
 
 
 @given(st.text(max_size=30), st.binary(max_size=600))

@@ -1,0 +1,1 @@
+"""The splitter as other frameworks call it: one file a framework, each the only importer of its splitter's class."""
