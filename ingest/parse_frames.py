@@ -2,7 +2,7 @@
 files and must not be able to make its owner run anything.
 
     frame    = 8 bytes of length, big endian, then so many bytes
-    request  = one frame of JSON: path, media_type
+    request  = one frame of JSON: path, media_type, and for an encrypted PDF its password
     reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text)
 """
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +68,8 @@ class ParserPool:
         for _ in range(children):
             self._places.put(None)
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
-        """Waits for a free child and parses the file in it.
+    def parse(self, path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
+        """Waits for a free child and parses the file in it; `password` goes to it over its pipe and nowhere else.
 
         A child that somebody kills (an operator, the kernel short of memory) says nothing about its file, which is read
         once more in a new child.
@@ -77,23 +77,26 @@ class ParserPool:
         Raises DocumentFailed: what the loader raises, and `parse_timeout`, `parse_limit`, `parser_crashed`;
         Unavailable (`parser_unavailable`) when no child can be started.
         """
+        request = {"path": str(path.absolute()), "media_type": media_type}
+        if password is not None:
+            request["password"] = password
         try:
-            return self._parse_once(path, media_type)
+            return self._parse_once(request)
         except _KilledFromOutside:
             pass
         try:
-            return self._parse_once(path, media_type)
+            return self._parse_once(request)
         except _KilledFromOutside as again:
             raise DocumentFailed("parser_crashed", f"the parser was killed twice on this file ({again})") from None
 
-    def _parse_once(self, path: Path, media_type: str) -> ParsedDocument:
+    def _parse_once(self, request: Mapping[str, str]) -> ParsedDocument:
         """Raises _KilledFromOutside beside what `parse` raises."""
         child = self._places.get()
         try:
             if child is None or not child.is_alive():
                 child = None
                 child = _Child.start(self._loader, self._limits)
-            return child.parse(path, media_type)
+            return child.parse(request)
         finally:
             if child is not None and child.is_spent():
                 child.stop()
@@ -158,11 +161,11 @@ class _Child:
             raise Unavailable("parser_unavailable", "the parse process does not start") from error
         return child
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
+    def parse(self, request: Mapping[str, str]) -> ParsedDocument:
         self._files += 1
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
-            self._stdin.write(pack_json({"path": str(path.absolute()), "media_type": media_type}))
+            self._stdin.write(pack_json(request))
             head = unpack_json(self._read_frame(deadline, MOST_HEAD_BYTES))
             text = self._read_frame(deadline, self._limits.load.max_characters * _UTF8_BYTES)
             return self._read_reply(head, text)

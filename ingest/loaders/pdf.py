@@ -38,15 +38,16 @@ class _RawDocument:
     title: str | None
 
 
-def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
+def load_pdf(path: Path, limits: LoadLimits, password: str | None = None) -> ParsedDocument:
     """Text of all pages, each page ending where the next begins less one line feed.
 
-    A file that is cut short or otherwise damaged gives the pages that can be saved.
+    A file that is cut short or otherwise damaged gives the pages that can be saved. `password` is tried where one is
+    needed: a file that opens without is read without.
 
-    Raises DocumentFailed: `pdf_malformed`, `pdf_encrypted` (a password is needed to open it), `no_text`,
-    `too_many_pages`, `text_too_large`.
+    Raises DocumentFailed: `pdf_malformed`, `pdf_encrypted` (a password is needed to open it), `pdf_wrong_password`,
+    `no_text`, `too_many_pages`, `text_too_large`.
     """
-    document = _open_pdf(path)
+    document = _open_pdf(path, password)
     raw = _read_damaged(path, limits) if document is None else _read_document(document, limits)
     _check_any_text(raw.pages)
     titles = frozenset(normalise_title(bookmark.title) for bookmark in raw.bookmarks)
@@ -62,19 +63,25 @@ def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
     )
 
 
-def _open_pdf(path: Path) -> PdfDocument | None:
-    """None when it is damaged. Raises DocumentFailed (`pdf_encrypted`)."""
+def _open_pdf(path: Path, password: str | None) -> PdfDocument | None:
+    """None when it is damaged. Raises DocumentFailed (`pdf_encrypted`, `pdf_wrong_password`)."""
     import pypdfium2
     from pypdfium2 import raw as pdfium
 
-    try:
-        return pypdfium2.PdfDocument(str(path))
-    except pypdfium2.PdfiumError as error:
-        if error.err_code in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}:
-            cipher = describe_encryption(path)
-            detail = "a password is needed to open this PDF" + (f" ({cipher})" if cipher else "")
-            raise DocumentFailed("pdf_encrypted", detail) from error
-        return None
+    for tried in dict.fromkeys((None, password)):
+        try:
+            return pypdfium2.PdfDocument(str(path), password=tried)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code not in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}:
+                return None
+    raise _ask_for_password(describe_encryption(path), given=password is not None)
+
+
+def _ask_for_password(cipher: str, *, given: bool) -> DocumentFailed:
+    sort = f" ({cipher})" if cipher else ""
+    if given:
+        return DocumentFailed("pdf_wrong_password", f"the password given does not open this PDF{sort}; send it again")
+    return DocumentFailed("pdf_encrypted", f"a password is needed to open this PDF{sort}; send it again with one")
 
 
 def _read_document(document: PdfDocument, limits: LoadLimits) -> _RawDocument:
