@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.pdf_columns import measure_fills
+from ingest.loaders.pdf_fonts import find_headings
 from ingest.loaders.pdf_furniture import find_furniture
 from ingest.loaders.pdf_lines import join_lines
 from ingest.loaders.pdf_mending import describe_encryption, is_misread, iter_mended
@@ -50,14 +51,17 @@ def load_pdf(path: Path, limits: LoadLimits, password: str | None = None) -> Par
     document = _open_pdf(path, password)
     raw = _read_damaged(path, limits) if document is None else _read_document(document, limits)
     _check_any_text(raw.pages)
-    titles = frozenset(normalise_title(bookmark.title) for bookmark in raw.bookmarks)
-    pages_left = _drop_furniture(raw.pages)
-    text, pages = _lay_out([_join_page(page, titles) for page in pages_left], [page.verdict for page in raw.pages])
+    raw_pages, bookmarks = _drop_furniture(raw.pages), raw.bookmarks
+    if not bookmarks:
+        merged, bookmarks = find_headings([page.lines for page in raw_pages])
+        raw_pages = [replace(page, lines=lines) for page, lines in zip(raw_pages, merged, strict=True)]
+    titles = frozenset(normalise_title(bookmark.title) for bookmark in bookmarks)
+    text, pages = _lay_out([_join_page(page, titles) for page in raw_pages], [page.verdict for page in raw_pages])
     limits.check_characters(len(text))
     return ParsedDocument(
         text=text,
         pages=pages,
-        headings=tuple(place_headings(text, pages, raw.bookmarks)),
+        headings=tuple(place_headings(text, pages, bookmarks)),
         title=raw.title,
         language=detect_language(text),
     )

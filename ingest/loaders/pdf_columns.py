@@ -44,7 +44,8 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line as a reader sees it. `column` counts from 0; None: it runs across columns, or the page has none."""
+    """One line as a reader sees it. `font` is empty where the line ends in another font or size than it begins in.
+    `column` counts from 0; None: it runs across columns, or the page has none."""
 
     text: str
     box: Box

@@ -120,7 +120,9 @@ def _measure_line(glyphs: _Glyphs, span: LineSpan) -> Line | None:
         return None
     first, last = glyphs.locate(span.start), glyphs.locate(span.end - 1)
     box = Box(first.left, min(first.bottom, last.bottom), max(first.right, last.right), max(first.top, last.top))
-    return Line(text=text, box=box, font=glyphs.name_font(span.start))
+    font = glyphs.name_font(span.start)
+    is_even = abs(first.top - first.bottom - last.top + last.bottom) < 0.1 * (box.top - box.bottom)
+    return Line(text=text, box=box, font=font if is_even and glyphs.name_font(span.end - 1) == font else "")
 
 
 class _Glyphs:
