@@ -27,6 +27,7 @@ from kb.catalog.uploads import Upload, UploadedFile
 from kb.errors import InvalidInput
 
 LONGEST_FIELD = 1_000_000  # bytes of a part that is no file
+LONGEST_PASSWORD = 255
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +62,7 @@ class UploadIntake:
         self._files = AcceptedFiles(blobs, limits.file_bytes, sealers, readers=limits.readers)
         self._archive: _Part | None = None
         self._metadata: dict[str, Any] | None = None
+        self._password: str | None = None
         self._open = ExitStack()
         self._lock = Lock()  # a cancelled request may close while a thread still feeds
 
@@ -93,6 +95,7 @@ class UploadIntake:
                 metadata=self._metadata or {},
                 idempotency_key=idempotency_key,
                 request_sha=self._hash_request(files),
+                password=self._password,
             )
 
     def close(self) -> None:
@@ -118,6 +121,10 @@ class UploadIntake:
                 if self._metadata is not None:
                     raise InvalidInput("bad_metadata", "there are two parts named metadata")
                 return _Part(name="metadata", text=bytearray())
+            case "password":
+                if self._password is not None:
+                    raise InvalidInput("bad_password", "there are two parts named password")
+                return _Part(name="password", text=bytearray())
             case "archive":
                 if self._archive is not None:
                     raise InvalidInput("too_many_parts", "a request may hold one archive; send several requests")
@@ -126,7 +133,7 @@ class UploadIntake:
                 return self._archive
             case "files":
                 return self._begin_file(begin)
-        known = "files, archive and metadata"
+        known = "files, archive, metadata and password"
         raise BadRequest("unknown_field", f"there is no part {begin.name[:64]!r}; parts are {known}")
 
     def _begin_file(self, begin: PartBegin) -> _Part:
@@ -163,7 +170,9 @@ class UploadIntake:
                 self._drop(part, part.file, fault)
 
     def _end_part(self, part: _Part) -> None:
-        if part.text is not None:
+        if part.name == "password" and part.text is not None:
+            self._password = read_password(bytes(part.text))
+        elif part.text is not None:
             self._metadata = read_metadata(bytes(part.text))
         elif part.file is not None:
             try:
@@ -213,8 +222,21 @@ class UploadIntake:
             [[file.path, file.sha256] for file in files],
             [[rejected["path"], rejected["code"]] for rejected in self._files.rejected],
             self._metadata,
+            *(["password"] if self._password is not None else []),  # that there is one; a hash of it could be guessed
         ]
         return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def read_password(data: bytes) -> str:
+    """Raises InvalidInput (`bad_password`), which never quotes it."""
+    try:
+        password = data.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("bad_password", "the password is not UTF-8") from None
+    if not 1 <= len(password) <= LONGEST_PASSWORD or not password.isprintable():
+        detail = f"a password has 1 to {LONGEST_PASSWORD} characters, no line end or control among them"
+        raise InvalidInput("bad_password", detail)
+    return password
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:

@@ -32,8 +32,8 @@ GROUP_CHUNKS = 2_000  # versions are written together until they have this many
 class Parser(Protocol):
     """Parses a file in a process of its own: a hostile one costs its own document alone."""
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
-        """Raises DocumentFailed."""
+    def parse(self, path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
+        """`password` is for an encrypted PDF. Raises DocumentFailed."""
         ...
 
 
@@ -134,7 +134,8 @@ class Indexer:
                 run.failures[version.version_id] = failure
 
     def _submit(self, run: IndexRun, version: StagedVersion) -> Future[ParsedDocument]:
-        return run.reader.submit(self._parser.parse, self._blobs.path(version.sha256), version.media_type)
+        path = self._blobs.path(version.sha256)
+        return run.reader.submit(self._parser.parse, path, version.media_type, version.password)
 
     def _split(self, run: IndexRun, version_id: int, parsed: ParsedDocument) -> Loaded:
         cut = cut_text(parsed, run.encoder, SplitterSettings(target_tokens=run.space.chunk_tokens))

@@ -1,8 +1,8 @@
 """The process that opens strangers' files: `python -m ingest.parse_child SETTINGS`, asked on stdin, answers on stdout.
 
 It is single-threaded but for one thread that reads stdin: when its owner dies, even by SIGKILL, the pipe ends and the
-child is gone at once, whatever the parser is doing. It writes no file, holds no secret (its owner gives it an empty
-environment) and logs nothing, for a log line could carry a document's text.
+child is gone at once, whatever the parser is doing. It writes no file, holds no secret but the password of the file it
+reads (its owner gives it an empty environment) and logs nothing, for a log line could carry a document's text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ingest.parse_frames import LENGTH, ParseRequest, describe_document, describ
 from kb.errors import DocumentFailed
 from kb.types import ParsedDocument
 
-Loader = Callable[[Path, str, LoadLimits], ParsedDocument]
+Loader = Callable[..., ParsedDocument]  # of `load_document`
 
 _PAGE_BYTES = resource.getpagesize()
 
@@ -52,7 +52,8 @@ def main(settings_json: str) -> None:
         request = ParseRequest.unpack(requests.get())
         _raise_cpu_limit(settings["cpu_seconds"])
         if request.reader is None:
-            _answer(replies, partial(loader, request.path, request.media_type, limits))
+            password = {} if request.password is None else {"password": request.password}
+            _answer(replies, partial(loader, request.path, request.media_type, limits, **password))
         else:
             _answer(replies, partial(load_with_reader, request.path, request.reader, limits))
 

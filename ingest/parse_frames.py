@@ -2,7 +2,7 @@
 files and must not be able to make its owner run anything.
 
     frame    = 8 bytes of length, big endian, then so many bytes
-    request  = one frame of JSON: path, media_type, reader
+    request  = one frame of JSON: path, media_type, reader, and for an encrypted PDF its password
     reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text); of a file that cannot be
                indexed: code, detail and the verdict on each page that was looked at, and no text
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,24 @@ def unpack_json(payload: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParseRequest:
-    """Which file a child is to read, and how; `reader` is the `module:Class` of a LlamaIndex reader where one is."""
+    """Which file a child is to read, and how; `reader` is the `module:Class` of a LlamaIndex reader where one is,
+    `password` that of an encrypted PDF."""
 
     path: Path
     media_type: str
     reader: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     def pack(self) -> bytes:
-        return pack_json({"path": str(self.path.absolute()), "media_type": self.media_type, "reader": self.reader})
+        told = {"media_type": self.media_type, "reader": self.reader, "password": self.password}
+        return pack_json({"path": str(self.path.absolute()), **told})
 
     @classmethod
     def unpack(cls, payload: bytes) -> ParseRequest:
         """Raises BadFrame for what is no JSON object."""
         told = unpack_json(payload)
-        return cls(path=Path(told["path"]), media_type=told["media_type"], reader=told["reader"])
+        rest = {name: told[name] for name in ("media_type", "reader", "password")}
+        return cls(path=Path(told["path"]), **rest)
 
 
 def describe_document(document: ParsedDocument) -> dict[str, Any]:

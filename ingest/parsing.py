@@ -87,8 +87,8 @@ class ParserPool:
         for _ in range(children):
             self._places.put(None)
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
-        """Waits for a free child and parses the file in it.
+    def parse(self, path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
+        """Waits for a free child and parses the file in it; `password` goes to it over its pipe and nowhere else.
 
         A child that somebody kills (an operator, the kernel short of memory) says nothing about its file, which is read
         once more in a new child.
@@ -99,7 +99,7 @@ class ParserPool:
         """
         extension = find_reader_extension(media_type)
         if extension is None:
-            return self._parse_again_if_killed(ParseRequest(path=path, media_type=media_type))
+            return self._parse_again_if_killed(ParseRequest(path=path, media_type=media_type, password=password))
         reader = self._readers.get(extension)
         if reader is None:
             raise DocumentFailed("unsupported_type", f"KB_READERS names no reader for {extension}")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import IO, Any, TypedDict, Unpack
 
 import click
 
@@ -32,6 +32,7 @@ class PushOptions(TypedDict):
     kb: str | None
     create: bool
     prefix: str
+    password_file: IO[str] | None
     dry_run: bool
     no_wait: bool
 
@@ -53,6 +54,9 @@ class PushReport:
 @click.option("--kb", type=NAME, help="Knowledge base, by name or id (default: the folder's or archive's name).")
 @click.option("--create/--no-create", default=True, help="Create the knowledge base when there is none (default: do).")
 @click.option("--prefix", type=TEXT, default="/", show_default=False, help="Put the documents under this path.")
+@click.option(
+    "--password-file", type=click.File(encoding="utf-8"), help="Password for the encrypted PDFs: a file's first line."
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be sent; asks no server.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the documents are indexed.")
 @talk_to_server
@@ -68,7 +72,8 @@ def push(session: Session, folder: Path, **options: Unpack[PushOptions]) -> None
         write_plan(session.output, listing)
         return
     find_knowledge_base(session.client, kb, create=options["create"])
-    report = PushReport(knowledge_base=kb, upload=send_listing(session.client, kb, listing))
+    password = read_password(options["password_file"])
+    report = PushReport(knowledge_base=kb, upload=send_listing(session.client, kb, listing, password))
     report.failure = report.upload.failure
     if not options["no_wait"]:
         wait_until_indexed(session.client, report)
@@ -112,10 +117,23 @@ def find_knowledge_base(client: Client, kb: str, *, create: bool) -> None:
             raise
 
 
-def send_listing(client: Client, kb: str, listing: FolderListing) -> UploadReport:
+def read_password(source: IO[str] | None) -> str | None:
+    """Raises UsageError."""
+    if source is None:
+        return None
+    try:
+        password = source.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"the password file cannot be read: {type(error).__name__}") from None
+    if not password:
+        raise click.UsageError("the password file's first line is empty")
+    return password
+
+
+def send_listing(client: Client, kb: str, listing: FolderListing, password: str | None = None) -> UploadReport:
     total = sum(file.size for file in listing.files)
     with show_stage("uploading", total, format_size) as stage:
-        report = Upload(client, kb, stage).send_batches(pack_batches(listing.files))
+        report = Upload(client, kb, stage, password).send_batches(pack_batches(listing.files))
     report.rejected = sorted([*listing.faults, *report.rejected], key=lambda fault: fault.path)
     return report
 

@@ -40,8 +40,9 @@ class UploadReport:
 class Upload:
     """One upload into one knowledge base. `stage` counts bytes."""
 
-    def __init__(self, client: Client, kb: str, stage: Stage) -> None:
+    def __init__(self, client: Client, kb: str, stage: Stage, password: str | None = None) -> None:
         self._client = client
+        self._password = password
         self._path = kb_path(kb, "documents")
         self._stage = stage
         self._lock = threading.Lock()
@@ -61,7 +62,7 @@ class Upload:
         if self._report.failure is not None:
             self._reject(batch, "not_sent", "the upload ended before this file's turn")
             return
-        body = MultipartBody(batch, self._stage)
+        body = MultipartBody(batch, self._stage, self._password)
         headers = {"Content-Type": body.content_type, "Idempotency-Key": uuid.uuid4().hex}
         try:
             answer = self._client.upload(self._path, body.read_pieces, headers)
@@ -126,11 +127,12 @@ def ends_upload(failure: CallFailed) -> bool:
 class MultipartBody:
     """The form of one request. `read_pieces` makes it anew for every attempt, from the files as they are then."""
 
-    def __init__(self, files: Sequence[LocalFile], stage: Stage) -> None:
+    def __init__(self, files: Sequence[LocalFile], stage: Stage, password: str | None = None) -> None:
         boundary = uuid.uuid4().hex
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._boundary = boundary.encode()
         self._files = files
+        self._password = password
         self._stage = stage
         self._counted = 0
 
@@ -143,6 +145,8 @@ class MultipartBody:
         """The form in pieces of about PIECE bytes, however small the files. Raises OSError: do not send it then."""
         self.take_back()
         held = bytearray()
+        if self._password is not None:
+            held += write_field(self._boundary, "password", self._password)
         for file in self._files:
             held += write_part_head(self._boundary, file.part, file.path)
             with open(file.place, "rb", buffering=0) as source:  # noqa: PTH123 - a Path each costs more than reading
@@ -155,6 +159,11 @@ class MultipartBody:
                         held.clear()
             held += b"\r\n"
         yield bytes(held) + b"--" + self._boundary + b"--\r\n"
+
+
+def write_field(boundary: bytes, name: str, value: str) -> bytes:
+    head = b'--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n' % (boundary, name.encode())
+    return head + value.encode() + b"\r\n"
 
 
 def write_part_head(boundary: bytes, part: str, path: str) -> bytes:

@@ -23,7 +23,7 @@ from api.schemas.document import (
     show_document,
 )
 from api.schemas.text import PathPrefix
-from api.uploads import UploadIntake, UploadLimits
+from api.uploads import LONGEST_PASSWORD, UploadIntake, UploadLimits
 from kb.catalog.documents import DocumentFilter
 from kb.config import Settings
 from kb.errors import InvalidInput, NotFound
@@ -48,6 +48,12 @@ _UPLOAD_SCHEMA: dict[str, Any] = {
             "description": "one .zip or .tar.gz of a folder: each file in it is a document under its path there",
         },
         "metadata": {"type": "object", "description": "put on each document of the request"},
+        "password": {
+            "type": "string",
+            "maxLength": LONGEST_PASSWORD,
+            "format": "password",
+            "description": "tried on those PDFs of the request that need one; forgotten once they are read",
+        },
     },
     "anyOf": [{"required": ["files"]}, {"required": ["archive"]}],
 }

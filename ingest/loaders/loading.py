@@ -19,12 +19,14 @@ Loader = Callable[[Path, LoadLimits], ParsedDocument]
 LOADERS: dict[str, Loader] = {PDF: load_pdf, HTML: load_html, MARKDOWN: load_markdown, PLAIN: load_plain}
 
 
-def load_document(path: Path, media_type: str, limits: LoadLimits) -> ParsedDocument:
-    """The text of the file, its pages and headings; every offset points into that text.
+def load_document(path: Path, media_type: str, limits: LoadLimits, password: str | None = None) -> ParsedDocument:
+    """The text of the file, its pages and headings; every offset points into that text. `password` is for a PDF.
 
     Raises DocumentFailed: `unsupported_type`, `no_text`, `not_text`, `text_too_large`, `too_many_pages`,
-    `pdf_malformed`, `pdf_encrypted`, `parse_limit`.
+    `pdf_malformed`, `pdf_encrypted`, `pdf_wrong_password`, `parse_limit`.
     """
+    if media_type == PDF and password is not None:
+        return load_pdf(path, limits, password)
     loader = LOADERS.get(media_type)
     if loader is None:
         raise DocumentFailed("unsupported_type", f"no loader reads {media_type}")

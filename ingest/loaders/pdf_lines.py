@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from ingest.loaders.pdf_outline import normalise_title
 
 _CJK = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff65“”‘’…—"
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]")
@@ -36,8 +39,9 @@ _FIGURE = re.compile(r"[,.]\d|[($%￥¥]")
 
 # pdfium puts one of these where a word was cut at the end of a line, and takes the line end away; "\u00ad\n" brings it
 # back, so that lines keep their width, until `join_lines` glues the word together.
-_HYPHEN = re.compile("[\x02\ufffe\u00ad]\\s*")
+_LINE_END = re.compile("[\x02\ufffe\u00ad]\\s*|\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|\\Z")
 _CUT = "\u00ad"
+_CUTS = ("\x02", "\ufffe", _CUT)
 _SPACED_HAN = re.compile("(?<![\u4e00-\u9fff])(?:[\u4e00-\u9fff][ \u3000]+){2,}[\u4e00-\u9fff](?![\u4e00-\u9fff])")
 _SPACED_PAIR = re.compile("^([\u4e00-\u9fff])[ \u3000]+([\u4e00-\u9fff])$")
 _SPACE_AT_MARK = re.compile(
@@ -63,6 +67,15 @@ _ROW_DIGITS = 0.35
 _COPIES = re.compile(r"(.{3,60}?)\1{2,}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineSpan:
+    """A line as a reader sees it, and where it stands in the library's text: `[start, end)`."""
+
+    text: str
+    start: int
+    end: int
+
+
 def clean_line(line: str) -> str:
     """One line as a reader sees it: radicals and ligatures folded, spaced Han closed up, fake bold kept once."""
     line = _COMPATIBILITY.sub(_fold_compatible, line.strip())
@@ -75,26 +88,32 @@ def clean_line(line: str) -> str:
     return line
 
 
-def split_lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[LineSpan]:
     """The clean, non-empty lines of a page as the PDF library gives it; one that ends inside a word ends in U+00AD."""
-    joined = _HYPHEN.sub(_CUT + "\n", text)
-    lines = [cleaned for line in joined.splitlines() if (cleaned := clean_line(line))]
-    return [line for index, line in enumerate(lines) if not _is_fourth_copy(lines, index)]
+    lines = [span for span in _iter_spans(text) if span.text]
+    texts = [span.text for span in lines]
+    return [span for index, span in enumerate(lines) if not _is_fourth_copy(texts, index)]
 
 
-def join_lines(lines: Sequence[str], titles: AbstractSet[str]) -> str:
-    """Paragraphs, rows and headings, one a line. Lines whose `normalise_title` is in `titles` are never joined."""
+def join_lines(lines: Sequence[str], titles: AbstractSet[str], fills: Sequence[float] | None = None) -> str:
+    """Paragraphs, rows and headings, one a line. Lines whose `normalise_title` is in `titles` are never joined.
+
+    `fills` tell of each line but the last how much of its column it fills, from -1 (never joined) to 1; without them it
+    is compared with the lines around it.
+    """
     if not lines:
         return ""
-    # A Han character takes three bytes and is two wide, an ASCII one takes one byte and is one wide.
-    widths = [(len(line) + len(line.encode())) // 2 for line in lines]
+    if fills is None:
+        fills = _estimate_fills(lines)
     apart = [_stands_alone(line) or (bool(titles) and normalise_title(line) in titles) for line in lines]
     parts = [lines[0]]
     for index in range(1, len(lines)):
         above, line = lines[index - 1], lines[index]
         if above.endswith(_CUT):
             parts[-1] = above[:-1]
-        elif apart[index - 1] or apart[index] or not _runs_on(above, line, _fill_share(widths, index - 1)):
+            if fills[index - 1] < 0:
+                parts.append("\n")
+        elif apart[index - 1] or apart[index] or not _runs_on(above, line, fills[index - 1]):
             parts.append("\n")
         elif not _joins_closely(above, line):
             parts.append(" ")
@@ -103,9 +122,12 @@ def join_lines(lines: Sequence[str], titles: AbstractSet[str]) -> str:
     return "".join(parts)
 
 
-def normalise_title(title: str) -> str:
-    """A heading without anything that differs between an outline and the page: spaces, forms, case."""
-    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", title)).casefold()
+def _iter_spans(text: str) -> Iterator[LineSpan]:
+    start = 0
+    for found in _LINE_END.finditer(text):
+        cut = _CUT if found[0][:1] in _CUTS else ""
+        yield LineSpan(text=clean_line(text[start : found.start()] + cut), start=start, end=found.start())
+        start = found.end()
 
 
 def _fold_compatible(found: re.Match[str]) -> str:
@@ -138,6 +160,12 @@ def _stands_alone(line: str) -> bool:
     if numbers >= _ROW_NUMBERS and numbers * 4 >= len(line.split()) + len(_WIDE.findall(line)) // 2:
         return True
     return sum(map(str.isdigit, line)) > _ROW_DIGITS * len(line)
+
+
+def _estimate_fills(lines: Sequence[str]) -> list[float]:
+    # A Han character takes three bytes and is two wide, an ASCII one takes one byte and is one wide.
+    widths = [(len(line) + len(line.encode())) // 2 for line in lines]
+    return [_fill_share(widths, index) for index in range(len(lines) - 1)]
 
 
 def _fill_share(widths: Sequence[int], index: int) -> float:

@@ -40,7 +40,13 @@ class Database:
             raise StartRefused(
                 "bad_setting", f"KB_DATABASE_URL: {backend} is not supported by this version; use sqlite"
             )
-        self.engine = create_engine(url, pool_size=16, max_overflow=32, pool_timeout=10)
+        self.engine = create_engine(
+            url,
+            pool_size=16,
+            max_overflow=32,
+            pool_timeout=10,
+            hide_parameters=True,  # an error that is logged quotes no document and no password
+        )
         event.listen(self.engine, "connect", _configure_sqlite)
         event.listen(self.engine, "begin", _begin)
         self._writer = self.engine.execution_options(kb_write=True)

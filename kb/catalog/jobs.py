@@ -261,9 +261,8 @@ def _end(connection: Connection, job_id: str, state: JobState, reason: str, code
     connection.execute(update(t.job).where(t.job.c.id == job_id).values(**_ended(state), **said))
     open_versions = (t.version.c.job_id == job_id, t.version.c.state == VersionState.STAGED)
     delete_chunks(connection, connection.execute(select(t.version.c.id).where(*open_versions)).scalars().all())
-    connection.execute(
-        update(t.version).where(*open_versions).values(state=VersionState.FAILED, error_code=code, error_detail=reason)
-    )
+    failed = {"state": VersionState.FAILED, "error_code": code, "error_detail": reason, "secret": None}
+    connection.execute(update(t.version).where(*open_versions).values(failed))
 
 
 def _ended(state: JobState) -> dict[str, object]:

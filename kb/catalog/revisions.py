@@ -101,7 +101,7 @@ def _open_publications(connection: Connection, openings: Sequence[Opening], numb
 
 
 def _set_state(connection: Connection, version_ids: Sequence[int], state: VersionState) -> None:
-    values = {"state": state, "updated_at": datetime.now(UTC)}
+    values = {"state": state, "secret": None, "updated_at": datetime.now(UTC)}
     connection.execute(update(t.version).where(t.version.c.id.in_(version_ids)).values(values))
 
 

@@ -124,6 +124,7 @@ def list_staged_versions(
             sha256=row["sha256"],
             media_type=row["media_type"],
             metadata=row["metadata"],
+            password=row["secret"],
         )
         for row in connection.execute(query).mappings()
     ]
@@ -140,6 +141,7 @@ def fail_versions(connection: Connection, failures: Mapping[int, DocumentFailed]
                 state=VersionState.FAILED,
                 error_code=failure.code,
                 error_detail=failure.detail,
+                secret=None,
                 chunk_count=0,
                 updated_at=datetime.now(UTC),
                 **_describe_verdicts(failure.verdicts),

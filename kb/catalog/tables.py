@@ -177,6 +177,7 @@ version = Table(
     Column("chunk_count", Integer, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("stat", String(64)),  # of the source's file that held these bytes when it was last looked at
+    Column("secret", Text),  # the password that a staged PDF is read with; gone with that state
     Column("state", String(16), nullable=False),
     Column("error_code", String(64)),
     Column("error_detail", Text),

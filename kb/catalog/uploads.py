@@ -17,6 +17,7 @@ from kb.catalog.jobs import NewJob, enqueue_job
 from kb.catalog.knowledge_bases import check_alive
 from kb.catalog.sources import list_source_names
 from kb.errors import Conflict, NotFound, NothingAccepted, Unavailable
+from kb.media_type import PDF
 from kb.types import JobKind, Lane, Metadata, VersionState
 
 
@@ -38,6 +39,10 @@ class Upload:
     metadata: Metadata = field(default_factory=dict)
     idempotency_key: str | None = None
     request_sha: str = ""  # of everything the request said; the same key with another request is a mistake
+    password: str | None = field(default=None, repr=False)  # for the PDFs among the files
+
+    def find_password(self, file: UploadedFile) -> str | None:
+        return self.password if file.media_type == PDF else None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -194,12 +199,15 @@ def _read_known(connection: Connection, ids: Sequence[str] | Select[tuple[str]])
 
 
 def _is_unchanged(known: _Known | None, file: UploadedFile, upload: Upload) -> bool:
+    """A file that waits to be read with another password than the one given now is not: that one may be wrong."""
     current = known.find_current() if known is not None else None
+    password = upload.find_password(file)
     return (
         current is not None
         and current["sha256"] == file.sha256
         and current["state"] != VersionState.FAILED
         and current["metadata"] == dict(upload.metadata)
+        and (current["state"] != VersionState.STAGED or password in (None, current["secret"]))
     )
 
 
@@ -219,7 +227,8 @@ def _describe_file(upload: Upload, file: UploadedFile, known: _Known | None, job
     unchanged = _is_unchanged(known, file, upload)
     content = {"sha256": file.sha256, "size": file.size, "media_type": file.media_type}
     number = 1 if known is None else known.number + 1
-    version = _describe_version(document_id, number, job_id, {**content, "metadata": dict(upload.metadata)})
+    said = {"metadata": dict(upload.metadata), "secret": upload.find_password(file)}
+    version = _describe_version(document_id, number, job_id, {**content, **said})
     status = "unchanged" if unchanged else "pending"
     return _Recorded(
         answer={"id": document_id, "path": file.path, "sha256": file.sha256, "status": status},

@@ -121,6 +121,7 @@ class StagedVersion:
     sha256: str
     media_type: str
     metadata: Metadata = field(default_factory=dict)
+    password: str | None = field(default=None, repr=False)  # of an encrypted PDF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

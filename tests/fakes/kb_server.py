@@ -242,8 +242,9 @@ def read_form(sent: Sent) -> list[tuple[str, bytes]]:
     parts = []
     for part in (b"\r\n" + sent.body).split(b"\r\n" + boundary)[1:-1]:
         head, _, data = part.partition(b"\r\n\r\n")
-        name = DISPOSITION.search(head)[1].decode()  # type: ignore[index]
-        parts.append((re.sub(r"\\(.)", r"\1", name), data))
+        found = DISPOSITION.search(head)
+        if found is not None:  # else it is a field, no file
+            parts.append((re.sub(r"\\(.)", r"\1", found[1].decode()), data))
     return parts
 
 

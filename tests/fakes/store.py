@@ -61,7 +61,8 @@ class TextParser:
         self.parsed: list[str] = []
         self.on_parse: Callable[[str], None] = lambda _: None
 
-    def parse(self, path: Path, media_type: str) -> ParsedDocument:
+    def parse(self, path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
+        del media_type, password
         text = path.read_text("utf-8")
         self.parsed.append(text)
         self.on_parse(text)

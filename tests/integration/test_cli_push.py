@@ -347,3 +347,15 @@ def test_stdout_holds_the_table_and_nothing_else(push: Push) -> None:
     result = push()
     assert "uploading: 28 B of 28 B\n" in result.stderr
     assert "uploading" not in result.stdout
+
+
+def test_a_password_comes_from_a_file_and_goes_with_every_request(push: Push, server: KbServer, tmp_path: Path) -> None:
+    source = tmp_path / "password"
+    source.write_text("Kenn-wort 密码\nnot this line\n", encoding="utf-8")
+    result = push("--password-file", str(source))
+    assert result.exit_code == 0, result.output
+    for sent in server.find("POST", "/documents"):
+        assert 'name="password"\r\n\r\nKenn-wort 密码\r\n--'.encode() in sent.body
+    assert "Kenn-wort" not in result.output
+    source.write_text("\n")
+    assert push("--password-file", str(source)).exit_code == 2

@@ -142,7 +142,7 @@ FILE = write_part("files", TEXT, "a.txt")
         ((b"junk", FILE), b"--xyz--\r\n", 400, "bad_multipart"),
         ((FILE, write_part("file", TEXT, "b.txt")), b"--xyz--\r\n", 422, "unknown_field"),
         ((FILE, write_part("archive", TEXT, "b.zip")), b"--xyz--\r\n", 422, "unsupported_archive"),
-        ((FILE, write_part("password", b"x")), b"--xyz--\r\n", 422, "unknown_field"),
+        ((FILE, write_part("passwords", b"x")), b"--xyz--\r\n", 422, "unknown_field"),
         ((FILE, write_part("metadata", b"{")), b"--xyz--\r\n", 400, "bad_json"),
         ((FILE, write_part("metadata", b'{"a": NaN}')), b"--xyz--\r\n", 400, "bad_json"),
         ((FILE, write_part("metadata", b"[]")), b"--xyz--\r\n", 422, "bad_metadata"),

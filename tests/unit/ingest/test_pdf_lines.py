@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.loaders.pdf_furniture import drop_furniture
+from ingest.loaders.pdf_furniture import find_furniture
 from ingest.loaders.pdf_lines import clean_line, join_lines, split_lines
 
 
@@ -26,15 +26,19 @@ def test_clean_line(raw: str, clean: str) -> None:
     assert clean_line(raw) == clean
 
 
+def texts(page: str) -> list[str]:
+    return [line.text for line in split_lines(page)]
+
+
 def test_words_cut_at_a_line_end_are_whole_again() -> None:
-    lines = split_lines("Lorem ipsum adip\ufffeiscing elit and soft\u00ad\r\nware\x02\r\n house\r\n\r\n")
+    lines = texts("Lorem ipsum adip\ufffeiscing elit and soft\u00ad\r\nware\x02\r\n house\r\n\r\n")
     assert join_lines(lines, frozenset()) == "Lorem ipsum adipiscing elit and softwarehouse"
     assert join_lines(["cut at the page's end\u00ad"], frozenset()) == "cut at the page's end"
 
 
 def test_a_heading_drawn_four_times_is_kept_once() -> None:
-    assert split_lines("发展概况\r\n" * 4 + "正文\r\n") == ["发展概况", "正文"]
-    assert split_lines("稳定\r\n" * 4) == ["稳定"] * 4
+    assert texts("发展概况\r\n" * 4 + "正文\r\n") == ["发展概况", "正文"]
+    assert texts("稳定\r\n" * 4) == ["稳定"] * 4
 
 
 def join(text: str, *titles: str) -> str:
@@ -103,20 +107,47 @@ def test_titles_of_the_outline_are_never_joined() -> None:
     assert join(text, "aheadingaslongasthetextthatstandsbelowit") == text
 
 
+def keep(pages: list[list[str]], *, in_columns: bool = False) -> list[list[str]]:
+    return [
+        [line for index, line in enumerate(lines) if index not in dropped]
+        for lines, dropped in zip(pages, find_furniture(pages, [in_columns] * len(pages)), strict=True)
+    ]
+
+
 def test_furniture_is_dropped_but_for_its_first_copy() -> None:
     pages = [
         ["Handbook", f"{number}/9", f"text {number} a", "b", "c", f"d{number}", f"text {number} z"]
         for number in range(1, 10)
     ]
-    kept = drop_furniture(pages)
+    kept = keep(pages)
     assert kept[0] == ["Handbook", "text 1 a", "b", "c", "d1", "text 1 z"]
     assert kept[4] == ["text 5 a", "b", "c", "d5", "text 5 z"]
 
 
 def test_numbers_that_do_not_count_up_stay() -> None:
     pages = [["2023", "text"], ["17", "text"], ["2023", "other"], ["99", "more"]]
-    assert drop_furniture(pages)[1] == ["17", "text"]
+    assert keep(pages)[1] == ["17", "text"]
 
 
 def test_short_documents_are_left_alone() -> None:
-    assert drop_furniture([["1", "same"], ["2", "same"]]) == [["1", "same"], ["2", "same"]]
+    assert keep([["1", "same"], ["2", "same"]]) == [["1", "same"], ["2", "same"]]
+
+
+def test_running_heads_with_a_page_number_go_from_pages_in_columns_but_for_the_first() -> None:
+    pages = [
+        [
+            f"{number} Annual report of 2023" if number % 2 else f"Annual report of 2023 {number}",
+            f"a{number}",
+            f"b{number}",
+        ]
+        for number in range(101, 109)
+    ]
+    kept = keep(pages, in_columns=True)
+    assert kept[0] == ["101 Annual report of 2023", "a101", "b101"]
+    assert kept[1:4] == [["a102", "b102"], ["a103", "b103"], ["a104", "b104"]]
+    assert keep(pages) == pages
+
+
+def test_numbered_titles_at_a_page_edge_stay() -> None:
+    pages = [[f"Results of experiment {number * number}", f"a{number}", f"b{number}"] for number in range(1, 9)]
+    assert keep(pages, in_columns=True) == pages
