@@ -4,7 +4,7 @@ PDF bytes, whatever a text-like name says              application/pdf
 Office files and e-books, by the first entries         theirs, see `kb/packed_type.py`
 a binary name (.pdf, .docx, .png) on other content     refused: type_mismatch
 other known binaries, XML, SVG, RTF                    refused: unsupported_type
-text                                                   CSV, TSV, mail, Markdown by name, HTML by name or content, else plain
+text                                                   CSV, mail, Markdown by name, HTML by name or content, else plain
 mail headers under a name that says nothing            message/rfc822
 """
 
