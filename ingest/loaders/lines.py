@@ -18,7 +18,7 @@ _LONGEST_TITLE = 300
 # What programs write into the title of a file that nobody gave one, and names of files.
 _NO_TITLE = re.compile(
     r"(?:microsoft (?:word|excel|powerpoint)|word document|powerpoint presentation|untitled|(?:document|presentation|"
-    r"workbook|slide|book|文档|文件|演示文稿|簡報|工作簿|幻灯片)\s*\d*$|无标题|無標題|新建 )|"
+    r"workbook|slide|book|sheet|工作表|文档|文件|演示文稿|簡報|工作簿|幻灯片)\s*\d*$|无标题|無標題|新建 )|"
     r".*\.(?:docx?|xlsx?|pptx?|wps|rtf|tmp)$",
     re.IGNORECASE,
 )
@@ -52,9 +52,11 @@ class TextLines:
         self._append(text)
 
     def add_row(self, cells: Iterable[str]) -> None:
-        """A row of a table as one line. Raises DocumentFailed (`text_too_large`)."""
-        row = CELL_MARK.join(_SPACES.sub(" ", cell).strip() for cell in cells)
-        self.add(row.strip(" |"))
+        """A row of a table as one line, without empty cells at its ends. Raises DocumentFailed (`text_too_large`)."""
+        row = [_SPACES.sub(" ", cell).strip() for cell in cells]
+        filled = [place for place, cell in enumerate(row) if cell]
+        if filled:
+            self.add(CELL_MARK.join(row[filled[0] : filled[-1] + 1]))
 
     def add_content(self, content: HeadedText) -> None:
         """Text with headings of its own. Raises DocumentFailed (`text_too_large`)."""
@@ -100,7 +102,7 @@ class TextLines:
                 for page in self._pages
             ),
             headings=tuple(self._headings),
-            title=choose_title(title) or first,
+            title=choose_title(title) or choose_title(first),
             language=detect_language(text),
             encoding=encoding,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from itertools import repeat
@@ -79,12 +79,16 @@ def _write_book(lines: TextLines, values: Any, formulas: Any) -> None:  # noqa: 
         sheet = values[name]
         if sheet.sheet_state == "visible" and hasattr(sheet, "iter_rows"):
             behind = _iter_rows(formulas[name]) if formulas is not None else repeat(())
-            lines.add(name, level=1)
+            named = False
             for row, formula_row in zip(_iter_rows(sheet), behind, strict=False):
                 cells += len(row)
                 if cells > _MOST_CELLS:
                     raise DocumentFailed("parse_limit", f"more than {_MOST_CELLS:,} cells; split the workbook")
-                lines.add_row(_write_row(row, formula_row))
+                written = _write_row(row, formula_row)
+                if any(written) and not named:
+                    lines.add(name, level=1)
+                    named = True
+                lines.add_row(written)
         lines.end_page()
 
 
@@ -93,14 +97,11 @@ def _iter_rows(sheet: Any) -> Iterator[Row]:  # noqa: ANN401
     yield from sheet.iter_rows()
 
 
-def _write_row(row: Row, formulas: Row) -> Iterable[str]:
-    """Cells up to the last that has something to say."""
+def _write_row(row: Row, formulas: Row) -> list[str]:
     cells = [write_value(cell.value, cell) for cell in row]
     for place, formula in enumerate(formulas[: len(cells)]):
         if not cells[place] and formula.data_type == "f":
             cells[place] = str(getattr(formula.value, "text", formula.value) or "")
-    while cells and not cells[-1]:
-        cells.pop()
     return cells
 
 
