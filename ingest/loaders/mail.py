@@ -29,6 +29,7 @@ _SHOWN = ("From", "To", "Cc", "Date")
 _SUBJECT = "Subject"
 # Charsets whose bytes are all ASCII, and so look like UTF-8.
 _SEVEN_BIT = re.compile(r"utf-?7|hz(?:-gb-2312)?|iso-2022-[a-z0-9-]+", re.IGNORECASE)
+_SAYS_NOTHING = frozenset({"us-ascii", "ascii"})  # which the bytes that are at stake are not
 _DEEPEST = 100
 _FOLD = re.compile(r"\s*[\r\n]+\s*")
 _LONGEST_HEADER = 2_000
@@ -77,7 +78,7 @@ def decode_part(data: bytes, charset: str | None) -> str:
             return data.decode(charset, errors="replace")
         except LookupError:
             pass
-    return decode_as(data, charset).text
+    return decode_as(data, None if charset in _SAYS_NOTHING else charset).text
 
 
 class _Parts:
@@ -100,7 +101,7 @@ class _Parts:
                 self.write(inner, depth=depth + 1)
         elif kind == "text/html":
             self._lines.add_content(extract_whole(clean_text(self._decode(part))))
-        elif kind.startswith("text/"):
+        elif kind.startswith(("text/", "multipart/")):  # without a boundary there are no parts
             self._lines.add(self._decode(part))
 
     def _write_best(self, part: Message, depth: int) -> None:
@@ -121,8 +122,7 @@ class _Parts:
         if not isinstance(payload, bytes):
             return ""
         self._limits.check_characters(len(payload) // 8)
-        charset = part.get_content_charset() if part.get_param("charset") is not None else None
-        return decode_part(payload, charset)
+        return decode_part(payload, part.get_content_charset())
 
 
 def _iter_parts(part: Message) -> Iterator[Message]:
