@@ -201,7 +201,10 @@ def test_entities_of_an_e_books_list_are_not_expanded(pool: ParserPool, tmp_path
         write_epub("<p>kept</p>"), "OEBPS/content.opf", b"<package", b"<!DOCTYPE p [" + LAUGHS + b"]><package"
     )
     packed = replace_in(packed, "OEBPS/content.opf", "书".encode(), b"&e;")
-    assert parse_to_outcome(pool, tmp_path, packed, EPUB) in {"kept", "file_malformed"}  # libxml2 counts what they would be
+    assert parse_to_outcome(pool, tmp_path, packed, EPUB) in {
+        "kept",
+        "file_malformed",
+    }  # libxml2 counts what they would be
 
 
 def test_links_out_of_the_e_book_lead_nowhere(pool: ParserPool, tmp_path: Path) -> None:
