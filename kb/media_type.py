@@ -1,9 +1,11 @@
 """What a file is, told by its content. The name decides only among kinds of text.
 
 PDF bytes, whatever a text-like name says              application/pdf
+Office files and e-books, by the first entries         theirs, see `kb/packed_type.py`
 a binary name (.pdf, .docx, .png) on other content     refused: type_mismatch
 other known binaries, XML, SVG, RTF                    refused: unsupported_type
-text                                                   Markdown by name, HTML by name or content, else plain
+text                                                   CSV, mail, Markdown by name, HTML by name or content, else plain
+mail headers under a name that says nothing            message/rfc822
 
 Before all that, a name whose extension the operator gave to a reader (`KB_READERS`) is left to it, whatever it holds.
 """
@@ -16,26 +18,49 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from kb.errors import InvalidInput
+from kb.packed_type import DOCX, EPUB, PACKED_NAMES, PPTX, SAVED_AS, XLSX, find_packed_type
 from kb.text import detect_wide_encoding
 
 PDF = "application/pdf"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"
+CSV = "text/csv"
+TSV = "text/tab-separated-values"
+MAIL = "message/rfc822"
 _READER = "application/x-reader+"  # the extension follows, by which its reader is found
+
+__all__ = [
+    "CSV",
+    "DOCX",
+    "EPUB",
+    "HTML",
+    "MAIL",
+    "MARKDOWN",
+    "PDF",
+    "PLAIN",
+    "PPTX",
+    "TSV",
+    "XLSX",
+    "find_reader_extension",
+    "sniff_media_type",
+]
 
 HEAD_BYTES = 8192  # how much of a file `sniff_media_type` wants to see
 
 _PDF_WITHIN = 1024
 _MARKDOWN_NAMES = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML_NAMES = frozenset({".html", ".htm", ".xhtml", ".shtml"})
-_TEXT_NAMES = frozenset({".txt", ".text", ".log", ".csv", ".tsv", ".rst", ".json", ".yaml", ".yml", ".ini", ".tex"})
+_TABLE_NAMES = {".csv": CSV, ".tsv": TSV, ".tab": TSV}
+_MAIL_NAMES = frozenset({".eml"})
+_PLAIN_NAMES = frozenset({".txt", ".text", ".log", ".rst", ".json", ".yaml", ".yml", ".ini", ".tex"})
+_TEXT_NAMES = _PLAIN_NAMES | _MARKDOWN_NAMES | _HTML_NAMES | _MAIL_NAMES | _TABLE_NAMES.keys()
 
 # Names that promise a binary: they must keep the promise. The value is what their bytes are expected to be.
 _BINARY_NAMES = {
     **dict.fromkeys((".pdf",), "pdf"),
-    **dict.fromkeys((".docx", ".xlsx", ".pptx", ".epub", ".odt", ".ods", ".odp", ".zip", ".jar", ".apk"), "zip"),
-    **dict.fromkeys((".doc", ".xls", ".ppt", ".msg", ".msi"), "ole"),
+    **dict.fromkeys((*PACKED_NAMES, ".xlsb", ".odt", ".ods", ".odp", ".zip", ".jar", ".apk"), "zip"),
+    **dict.fromkeys((".doc", ".dot", ".xls", ".xlt", ".ppt", ".pps", ".wps", ".et", ".dps", ".msg", ".msi"), "ole"),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ico", ".heic"), "image"),
     **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tar"), "archive"),
     **dict.fromkeys((".exe", ".dll", ".so", ".dylib", ".bin", ".class", ".wasm", ".pyc"), "program"),
@@ -92,10 +117,12 @@ _HTML_START = re.compile(
 _XML_START = re.compile(
     r"\s*(?:<\?xml[\s?]|<!doctype\s+svg|<svg[\s>])|\s*<!--.{0,4000}?-->\s*<svg[\s>]", re.IGNORECASE | re.DOTALL
 )
+_MAIL_HEADERS = re.compile(r"(?:From [^\n]*\r?\n)?(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}")
+_HEADER_NAME = re.compile(r"^([!-9;-~]{1,60}):", re.MULTILINE)
 
 
 def sniff_media_type(name: str, head: bytes, readers: Collection[str] = ()) -> str:
-    """The media type of the file `name` whose first 8 KiB are `head`: PDF, HTML, MARKDOWN or PLAIN, or one that
+    """The media type of the file `name` whose first 8 KiB are `head`: one that a loader reads, or one that
     `find_reader_extension` knows when its extension is one of `readers` (`.srt`).
 
     Raises InvalidInput: `type_mismatch` when a binary extension disagrees with the content, `unsupported_type` for
@@ -106,18 +133,39 @@ def sniff_media_type(name: str, head: bytes, readers: Collection[str] = ()) -> s
         return _READER + suffix.removeprefix(".")
     found = _find_kind(head)
     promised = _BINARY_NAMES.get(suffix)
+    if found == "ole" and suffix in PACKED_NAMES and suffix != ".epub":
+        return PACKED_NAMES[suffix]  # how Office keeps a file with a password; the loader tells it from an old one
     if promised is not None and promised != found and not _may_hide(promised, found):
         raise InvalidInput("type_mismatch", f"the name ends in {suffix} but the content is {found or 'text'}")
     if found == "pdf":
         return PDF
-    if found is not None and not (found == "binary" and suffix in _TEXT_NAMES | _MARKDOWN_NAMES | _HTML_NAMES):
-        raise InvalidInput("unsupported_type", f"files of this kind cannot be read: {found}")
+    if found == "zip":
+        return _choose_packed_type(suffix, head)
+    if found is not None and not (found == "binary" and suffix in _TEXT_NAMES):
+        raise InvalidInput("unsupported_type", f"files of this kind cannot be read: {found}{_advise(suffix)}")
     return _choose_text_type(suffix, head)
 
 
 def find_reader_extension(media_type: str) -> str | None:
     """`.srt` for the media type of a file that was left to a reader; None for any other."""
     return "." + media_type.removeprefix(_READER) if media_type.startswith(_READER) else None
+
+
+def _choose_packed_type(suffix: str, head: bytes) -> str:
+    """A name of ours is believed where the entries tell nothing else; where they tell, any name but a zip's will do."""
+    told = find_packed_type(head)
+    promised = PACKED_NAMES.get(suffix)
+    if promised is not None:
+        if told and told != promised:
+            raise InvalidInput("type_mismatch", f"the name ends in {suffix} but the content is {told}")
+        return promised
+    if told in {DOCX, XLSX, PPTX, EPUB} and suffix not in _BINARY_NAMES:
+        return told
+    raise InvalidInput("unsupported_type", f"files of this kind cannot be read: {told or 'zip'}{_advise(suffix)}")
+
+
+def _advise(suffix: str) -> str:
+    return f"; save it as {SAVED_AS[suffix]}" if suffix in SAVED_AS else ""
 
 
 def _may_hide(promised: str, found: str | None) -> bool:
@@ -152,12 +200,23 @@ def _starts_pdf(head: bytes) -> bool:
 def _choose_text_type(suffix: str, head: bytes) -> str:
     if suffix in _MARKDOWN_NAMES:
         return MARKDOWN
+    if suffix in _MAIL_NAMES:
+        return MAIL
     start = _read_head(head)
     if _HTML_START.match(start) or suffix in _HTML_NAMES:
         return HTML
     if suffix in {".svg", ".xml"} or _XML_START.match(start):
         raise InvalidInput("unsupported_type", "files of this kind cannot be read: XML")
-    return PLAIN
+    if suffix in _TABLE_NAMES:
+        return _TABLE_NAMES[suffix]
+    return MAIL if suffix not in _PLAIN_NAMES and _starts_mail(start) else PLAIN
+
+
+def _starts_mail(start: str) -> bool:
+    """Headers from the first line on, among them a sender's and one that only mail has."""
+    headers = _MAIL_HEADERS.match(start)
+    names = {name.lower() for name in _HEADER_NAME.findall(headers[0])} if headers else set()
+    return "from" in names and not names.isdisjoint({"date", "received", "message-id", "mime-version"})
 
 
 def _read_head(head: bytes) -> str:

@@ -88,14 +88,24 @@ def load_html(path: Path, limits: LoadLimits) -> ParsedDocument:
 
 def extract_content(markup: str) -> HeadedText:
     """Main content of a page. Raises DocumentFailed (`parse_limit`)."""
-    depth = _measure_depth(markup)
-    if depth > _DEEPEST:
-        raise DocumentFailed("parse_limit", f"elements are nested {depth:,} deep; at most {_DEEPEST:,} are read")
-    if depth <= _DEPTH_FOR_TRAFILATURA and len(markup) <= _LARGEST_FOR_TRAFILATURA:
+    if not is_deep(markup) and len(markup) <= _LARGEST_FOR_TRAFILATURA:
         content = _extract_with_trafilatura(markup)
         if content is not None and len(content.text) >= _LEAST_CONTENT:
             return content
-    return _extract_with_resiliparse(markup)
+    return _extract_with_resiliparse(markup, main_content=True)
+
+
+def extract_everything(markup: str) -> HeadedText:
+    """All text of a page, however deep; tables are not told from paragraphs."""
+    return _extract_with_resiliparse(markup, main_content=False)
+
+
+def is_deep(markup: str) -> bool:
+    """Whether libxml2 would drop text of it. Raises DocumentFailed (`parse_limit`) when nothing reads it in time."""
+    depth = _measure_depth(markup)
+    if depth > _DEEPEST:
+        raise DocumentFailed("parse_limit", f"elements are nested {depth:,} deep; at most {_DEEPEST:,} are read")
+    return depth > _DEPTH_FOR_TRAFILATURA
 
 
 def _extract_with_trafilatura(markup: str) -> HeadedText | None:
@@ -117,12 +127,12 @@ def _extract_with_trafilatura(markup: str) -> HeadedText | None:
     return render_body(body) if body is not None else None
 
 
-def _extract_with_resiliparse(markup: str) -> HeadedText:
+def _extract_with_resiliparse(markup: str, *, main_content: bool) -> HeadedText:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
     tree = HTMLTree.parse(markup)
-    text = str(extract_plain_text(tree, main_content=True, alt_texts=False, skip_elements=_HIDDEN))
+    text = str(extract_plain_text(tree, main_content=main_content, alt_texts=False, skip_elements=_HIDDEN))
     if len(text.strip()) < _LEAST_CONTENT:
         text = str(extract_plain_text(tree, main_content=False, alt_texts=False, skip_elements=_HIDDEN))
     text = clean_text(text).strip("\n")

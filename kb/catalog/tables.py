@@ -166,7 +166,7 @@ version = Table(
     Column("sha256", String(64), nullable=False, index=True),
     Column("text_sha", String(64), index=True),
     Column("size", BigInteger, nullable=False),
-    Column("media_type", String(64), nullable=False),
+    Column("media_type", String(128), nullable=False),
     Column("title", Text),
     Column("language", String(16)),
     Column("encoding", String(32)),

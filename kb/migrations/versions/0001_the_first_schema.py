@@ -166,7 +166,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("text_sha", sa.String(length=64), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("media_type", sa.String(length=64), nullable=False),
+        sa.Column("media_type", sa.String(length=128), nullable=False),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("language", sa.String(length=16), nullable=True),
         sa.Column("encoding", sa.String(length=32), nullable=True),

@@ -1,20 +1,60 @@
 from __future__ import annotations
 
 import random
+import zipfile
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kb.errors import InvalidInput
-from kb.media_type import HTML, MARKDOWN, PDF, PLAIN, find_reader_extension, sniff_media_type
+from kb.media_type import (
+    CSV,
+    DOCX,
+    EPUB,
+    HTML,
+    MAIL,
+    MARKDOWN,
+    PDF,
+    PLAIN,
+    PPTX,
+    TSV,
+    XLSX,
+    find_reader_extension,
+    sniff_media_type,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 ZIP = b"PK\x03\x04\x14\x00\x06\x00" + bytes(range(200))
 EXE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(range(200))
 PDF_HEAD = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 NOISE = random.Random(1).randbytes(8192)
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99)
+MAIL_HEAD = "Received: from a\r\n\tby b\r\nFrom: 李明 <li@example.com>\r\nDate: today\r\n\r\nWords.".encode()
 CHINESE = "合同自双方签字之日起生效，任何一方不得擅自变更。\n"
+
+
+def write_head(*names: str, content: bytes = b"x" * 40) -> bytes:
+    """The first 8 KiB of a zip with these entries."""
+    target = BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return target.getvalue()[:8192]
+
+
+def write_kind(kind: bytes) -> bytes:
+    return write_head("mimetype", "META-INF/container.xml", content=kind)
+
+
+WORD = write_head("[Content_Types].xml", "_rels/.rels", "word/document.xml")
+EXCEL = write_head("docProps/app.xml", "_rels/.rels", "xl/workbook.xml")
+SLIDES = write_head("_rels/.rels", "ppt/presentation.xml")
+LARGE = write_head("[Content_Types].xml", "large.xml", "word/document.xml", content=b"x" * 9000)
+FOLDER = write_head("word/a.txt", "b.txt")
+BOOK = write_kind(b"application/epub+zip")
+TEXT_OF_ODF = write_kind(b"application/vnd.oasis.opendocument.text")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +80,32 @@ CHINESE = "合同自双方签字之日起生效，任何一方不得擅自变更
         ("MZ.txt", b"MZ is the mark of a program", PLAIN),
         ("terminal.log", b"\x1b[31mred\x1b[0m\n" * 50, PLAIN),
         ("a.txt", b"", PLAIN),
+        ("a.docx", WORD, DOCX),
+        ("a.DOCM", WORD, DOCX),
+        ("a.dotx", LARGE, DOCX),
+        ("a.docx", ZIP, DOCX),  # its entries tell nothing, the loader will
+        ("a.docx", FOLDER, DOCX),
+        ("a.docx", OLE, DOCX),  # a password, or an old file under a new name: the loader tells which
+        ("a.xlsx", EXCEL, XLSX),
+        ("a.xlsm", EXCEL, XLSX),
+        ("a.pptx", SLIDES, PPTX),
+        ("a.ppsx", SLIDES, PPTX),
+        ("a.epub", BOOK, EPUB),
+        ("a.epub", ZIP, EPUB),
+        ("a", WORD, DOCX),
+        ("a.txt", EXCEL, XLSX),
+        ("download.tmp", BOOK, EPUB),
+        ("a.csv", b"a,b\n1,2\n", CSV),
+        ("a.csv", "姓名,年龄\n".encode("gbk"), CSV),
+        ("a.csv", b"<html><table>", HTML),
+        ("a.TSV", b"a\tb\n", TSV),
+        ("a.eml", b"words", MAIL),
+        ("a.eml", MAIL_HEAD, MAIL),
+        ("a", MAIL_HEAD, MAIL),
+        ("a.mail", b"From li@x Thu Jan  1 00:00:00 1970\n" + MAIL_HEAD, MAIL),
+        ("a.txt", MAIL_HEAD, PLAIN),
+        ("a", b"From: a\nTo: b\n\nA letter.", PLAIN),
+        ("a", b"Dear all,\n" + MAIL_HEAD, PLAIN),
         ("noise.txt", NOISE, PLAIN),  # the loader says not_text: a text name deserves that answer
         *((f"{codec}.txt", (CHINESE * 9).encode(codec), PLAIN) for codec in ("utf-8", "gbk", "utf-16", "utf-16-le")),
         *((codec, (CHINESE * 9).encode(codec), PLAIN) for codec in ("gb18030", "utf-16-be", "utf-32", "utf-32-le")),
@@ -63,7 +129,19 @@ def test_what_is_read(name: str, head: bytes, media_type: str) -> None:
         ("a.docx", b"words", "type_mismatch"),
         ("a.png", b"words", "type_mismatch"),
         ("a.png", PDF_HEAD, "type_mismatch"),
-        ("a.docx", ZIP, "unsupported_type"),
+        ("a.docx", EXCEL, "type_mismatch"),
+        ("a.docx", TEXT_OF_ODF, "type_mismatch"),
+        ("a.xlsx", BOOK, "type_mismatch"),
+        ("a.epub", WORD, "type_mismatch"),
+        ("a.epub", OLE, "type_mismatch"),
+        ("a.pdf", WORD, "type_mismatch"),
+        ("a.csv", PNG, "unsupported_type"),
+        ("a.zip", ZIP, "unsupported_type"),
+        ("a.zip", WORD, "unsupported_type"),
+        ("a.xlsb", EXCEL, "unsupported_type"),
+        ("a.odt", TEXT_OF_ODF, "unsupported_type"),
+        ("a", LARGE, "unsupported_type"),
+        ("a", FOLDER, "unsupported_type"),
         ("a.png", PNG, "unsupported_type"),
         ("a.exe", EXE, "unsupported_type"),
         ("a.txt", PNG, "unsupported_type"),
@@ -93,13 +171,37 @@ def test_what_an_operator_gave_to_a_reader_is_left_to_it(head: bytes) -> None:
     assert [find_reader_extension(other) for other in (PDF, HTML, MARKDOWN, PLAIN)] == [None] * 4
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "advice"),
+    [("a.doc", OLE, ".docx"), ("a.xls", OLE, ".xlsx"), ("a.ppt", OLE, ".pptx"), ("a.xlsb", EXCEL, ".xlsx")],
+)
+def test_old_formats_are_told_what_to_be_saved_as(name: str, head: bytes, advice: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        sniff_media_type(name, head)
+    assert caught.value.detail.endswith(f"save it as {advice}")
+
+
 @given(st.text(max_size=30), st.binary(max_size=600))
 def test_anything_is_read_or_refused(name: str, head: bytes) -> None:
     try:
         outcome = sniff_media_type(name, head)
     except InvalidInput as error:
         outcome = error.code
-    assert outcome in {PDF, HTML, MARKDOWN, PLAIN, "unsupported_type", "type_mismatch"}
+    assert outcome in {
+        PDF,
+        HTML,
+        MARKDOWN,
+        PLAIN,
+        CSV,
+        TSV,
+        MAIL,
+        DOCX,
+        XLSX,
+        PPTX,
+        EPUB,
+        "unsupported_type",
+        "type_mismatch",
+    }
 
 
 @given(
