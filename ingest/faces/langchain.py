@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 from ingest.faces.cutter import Cutter, describe_chunk, find_counter
@@ -62,4 +63,4 @@ class KbTextSplitter(TextSplitter):
     def _count_tokens(self, text: str) -> int:
         """Rounded up, as a chunk's are."""
         (tokens,) = self._cutter.counter.count_spans(text, [0, len(text)]) if text else (0.0,)
-        return -int(-tokens // 1)
+        return math.ceil(tokens)

@@ -62,13 +62,15 @@ def load_with_reader(path: Path, reader: str, limits: LoadLimits) -> ParsedDocum
 
 
 def _read_documents(path: Path, reader: str) -> Sequence[Document]:
-    """Raises DocumentFailed (`reader_failed`). Its detail has no message of the reading, which may quote the file."""
+    """Raises DocumentFailed (`reader_failed`). Only a failed import's message is told: others may quote the file."""
     made = _make_reader(reader)
     try:
         documents = list(made.load_data(path))
         _check_documents(documents, reader)
     except (MemoryError, RecursionError, DocumentFailed):
         raise
+    except ImportError as error:  # many readers import what they need here
+        raise _say_unusable(reader, error) from None
     except Exception as error:  # noqa: BLE001  # a stranger's code: what it raises fails its document
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
@@ -86,11 +88,15 @@ def _make_reader(reader: str) -> BaseReader:
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # noqa: BLE001  # a stranger's code
-        reason = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
-        raise DocumentFailed("reader_failed", f"{reader} cannot be used ({reason}); see KB_READERS") from None
+        raise _say_unusable(reader, error) from None
     if not isinstance(made, BaseReader):
         raise DocumentFailed("reader_failed", f"{reader} is no LlamaIndex reader; see KB_READERS")
     return made
+
+
+def _say_unusable(reader: str, error: Exception) -> DocumentFailed:
+    reason = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+    return DocumentFailed("reader_failed", f"{reader} cannot be used ({reason}); see KB_READERS")
 
 
 def _check_documents(documents: Sequence[object], reader: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fakes.counters import HeavyCounter, WordCounter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document as LangChainDocument
 from llama_index.core import Document
@@ -138,6 +138,7 @@ def assert_exact(text: str, pieces: Sequence[Piece]) -> None:
     assert not text[reached:].strip()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["好。", "A b. ", "\r\n", "\r", "\u2028", "# T", "\x00", "- i", " ", "字"])))
 def test_any_text_is_covered_and_both_agree(parts: list[str]) -> None:
     text = "".join(parts)
@@ -299,3 +300,8 @@ def test_documents_keep_their_own_metadata() -> None:
     found[0].metadata["tags"].append("x")
     assert given[0].metadata["tags"] == found[1].metadata["tags"] == []
     assert KbTextSplitter().transform_documents(given) == KbTextSplitter().split_documents(given)
+
+
+def test_a_length_is_in_whole_tokens() -> None:
+    splitter = KbTextSplitter()
+    assert [splitter._length_function(text) for text in ("", "字", "字字", "abcd")] == [0, 1, 2, 1]

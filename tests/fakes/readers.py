@@ -47,6 +47,8 @@ class BadReader(BaseReader):
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "eat":
                 eat()
+            case "import":
+                raise ImportError("install nbconvert as well")
             case "write":
                 input_file.with_name("left.txt").write_text("something")
         given: dict[str, list[Any]] = {

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 from fakes.local_server import KB, LocalServer
+from fakes.server import run_command
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from api.bootstrap.indexing import check_readers
-from ingest.loaders import LoadLimits
+from ingest.loaders import LoadLimits, load_with_reader
+from ingest.loaders.plain import has_text
 from ingest.parsing import ParserLimits, ParserPool
 from kb.errors import DocumentFailed, StartRefused
 from kb.media_type import sniff_media_type
+from kb.text import clean_text
 from kb.types import PageVerdict, ParsedDocument
 
 READERS = {
     ".srt": "fakes.readers:SubtitleReader",
+    ".json": "llama_index.core.readers.json:JSONReader",
     ".ipynb": "fakes.readers:NotebookReader",
     ".bad": "fakes.readers:BadReader",
     ".failing": "fakes.readers:FailingReader",
@@ -78,6 +84,27 @@ def test_each_document_is_a_page_with_its_label_title_and_headings(pool: ParserP
     assert found == [("# Reading", 1, "Reading"), ("## 结果", 2, "结果")]
 
 
+def test_a_reader_of_llama_index_itself(pool: ParserPool, tmp_path: Path) -> None:
+    parsed = parse(pool, tmp_path, "a.json", json.dumps({"name": "望远镜", "metres": [8]}, ensure_ascii=False))
+    assert '"name": "望远镜"' in parsed.text
+    assert "{" not in parsed.text, "read as plain text"
+
+
+@settings(deadline=None)  # the first example imports LlamaIndex
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
+def test_pages_are_exact_and_hold_every_document(tmp_path_factory: pytest.TempPathFactory, sources: list[str]) -> None:
+    path = tmp_path_factory.mktemp("notebook") / "document.ipynb"
+    path.write_text(json.dumps({"cells": [{"source": [source]} for source in sources]}))
+    if not has_text("".join(sources)):
+        with pytest.raises(DocumentFailed, match="no_text"):
+            load_with_reader(path, READERS[".ipynb"], LoadLimits())
+        return
+    parsed = load_with_reader(path, READERS[".ipynb"], LoadLimits())
+    texts = [parsed.text[page.start : page.end] for page in parsed.pages]
+    assert "\n\n".join(texts) == parsed.text
+    assert texts == [clean_text(source) for source in sources]
+
+
 @pytest.mark.parametrize("labels", [["1", "1"], ["2", "1"], ["0", "1"], ["iv", "v"], ["1", ""], ["1", "9" * 20]])
 def test_labels_that_do_not_ascend_are_not_page_numbers(pool: ParserPool, tmp_path: Path, labels: list[str]) -> None:
     cells = [{"source": ["Words."], "metadata": {"page_label": label}} for label in labels]
@@ -89,6 +116,7 @@ def test_labels_that_do_not_ascend_are_not_page_numbers(pool: ParserPool, tmp_pa
     ("name", "content", "code", "detail"),
     [
         ("a.bad", "raise", "reader_failed", "fakes.readers:BadReader raised KeyError in readers.py:"),
+        ("a.bad", "import", "reader_failed", "(ImportError: install nbconvert as well)"),
         ("a.bad", "strings", "reader_failed", "gives something else"),
         ("a.bad", "write", "reader_failed", "raised OSError in"),
         ("a.failing", "x", "reader_failed", "install nbconvert to use this reader"),
@@ -143,6 +171,14 @@ def test_a_start_without_the_package_is_refused(named: str) -> None:
         check_readers({".srt": named})
     assert caught.value.code == "bad_setting"
     assert f".srt={named}" in caught.value.detail
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_refused_start_names_the_reader(tmp_path: Path, command: str) -> None:
+    ended = run_command(tmp_path / "store", command, readers=".srt=no_such_package_of_ours:Reader")
+    assert ended.code == 78
+    assert "KB_READERS: .srt=no_such_package_of_ours:Reader needs the package" in ended.err
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_start_asks_for_no_more_than_the_package() -> None:
