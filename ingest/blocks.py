@@ -11,7 +11,7 @@ from enum import StrEnum
 # Each begins with the line feed before it, which a search finds many times as fast as `^`; a text is searched with one
 # put before it, so that offsets into it are one too many.
 FENCE = re.compile(r"\n {0,3}(`{3,}|~{3,})([^\n]*)")
-TABLE = re.compile(r"(?:\n[ \t]*\|[^\n]*)+")
+TABLE = re.compile(r"\n[ \t]*\|[^\n]*(?:\n[ \t]*\|[^\n]*)*")
 ITEM = re.compile(
     r"\n[ \t\u3000]*(?:[-*+•·▪●○][ \t\u3000]|\d{1,3}[.)][ \t]|\d{1,3}[、．）]|[a-z]\)[ \t]"
     r"|[（(][一二三四五六七八九十百\d]{1,4}[)）]|[一二三四五六七八九十]{1,3}、|[①-⑳])"
