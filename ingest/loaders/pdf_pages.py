@@ -22,7 +22,8 @@ _UNREADABLE = re.compile("[\ue000-\uf8ff\ufffd\x00-\x08\x0e-\x1f\x7f-\x9f]|[\U00
 _HIGH_LATIN = re.compile("[\u00a1-\u00bf\u00c0-\u00ff]")
 _MOST_UNREADABLE = 0.3
 _MOST_HIGH_LATIN = 0.5  # the most accented language stays under 0.2
-_MOST_RECTS = 5_000  # of a page whose columns are looked for: more of them are a drawing
+_MOST_RECTS = 5_000  # of a page that are looked at for its columns
+_PROBES = 4
 _LEAST_CUT = 0.2  # of the lines of a page that is drawn across its columns jump over a gutter
 _WORD = re.compile(r"\S+")
 _FONT_NAME_BYTES = 128
@@ -76,10 +77,11 @@ def _read_lines(text_page: PdfTextPage, text: str, *, upright: bool) -> tuple[li
     glyphs = _Glyphs(text_page)
     measured = [(span, line) for span in split_lines(text) if (line := _measure_line(glyphs, span)) is not None]
     lines = [line for _, line in measured]
-    count = text_page.count_rects() if upright else 0
-    if not lines or not 0 < count <= _MOST_RECTS:
+    if not lines or not upright:
         return lines, False
-    gutters = find_gutters(glyphs.list_rects(count))
+    gutters = find_gutters([line.box for line in lines])
+    if not gutters and _is_drawn_across(glyphs, text, measured):
+        gutters = find_gutters(glyphs.list_rects(min(text_page.count_rects(), _MOST_RECTS)))
     if not gutters:
         return lines, False
     whole = measured
@@ -89,6 +91,21 @@ def _read_lines(text_page: PdfTextPage, text: str, *, upright: bool) -> tuple[li
         measured = whole
     placed = place_lines([line for _, line in measured], gutters)
     return (placed, True) if placed else (lines, False)
+
+
+def _is_drawn_across(glyphs: _Glyphs, text: str, measured: Sequence[tuple[LineSpan, Line]]) -> bool:
+    """Whether the widest lines have wide gaps in them; a few of them tell, without a look at every word."""
+    widest = sorted(measured, key=lambda one: one[1].box.left - one[1].box.right)[: len(measured) // 2]
+    probes = widest[:: max(1, len(widest) // _PROBES)][:_PROBES]
+    return len(probes) == _PROBES and all(_has_gap(glyphs, text, span) for span, _ in probes)
+
+
+def _has_gap(glyphs: _Glyphs, text: str, span: LineSpan) -> bool:
+    words = [found.span() for found in _WORD.finditer(text, span.start, span.end)]
+    return any(
+        glyphs.locate(start).left - glyphs.locate(end - 1).right >= LEAST_GUTTER
+        for (_, end), (start, _) in pairwise(words)
+    )
 
 
 def _cut_line(glyphs: _Glyphs, text: str, one: tuple[LineSpan, Line], gutter: Strip) -> Iterator[tuple[LineSpan, Line]]:

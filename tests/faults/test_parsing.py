@@ -319,3 +319,88 @@ def test_21_million_characters_are_too_many(tmp_path: Path) -> None:
         assert caught.value.code == "text_too_large"
         path.write_text("字" * 2_000)
         assert pool.parse(path, PLAIN).text == "字" * 2_000
+
+
+def write_pdf(folder: Path, content: bytes, extra: bytes = b"") -> Path:
+    """A page with `content`; `extra` entries go into the catalog."""
+    path = folder / "made.pdf"
+    whole = build_pdf(zlib.compress(content))
+    path.write_bytes(whole.replace(b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Catalog/Pages 2 0 R" + extra + b">>"))
+    return path
+
+
+WORDS = b"BT /F 12 Tf 50 700 Td (Plain words.) Tj ET"
+
+
+def test_a_pdf_without_pages_has_no_text(real_pool: ParserPool, tmp_path: Path) -> None:
+    path = tmp_path / "none.pdf"
+    path.write_bytes(build_pdf(zlib.compress(b"BT ET"), pages=0))
+    assert parse_to_outcome(real_pool, path, PDF) in {"no_text", "pdf_malformed"}
+    path.write_bytes(build_pdf(zlib.compress(b"BT ET")))
+    assert parse_to_outcome(real_pool, path, PDF) == "no_text"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>",
+        b"/OpenAction<</S/Launch/F(/bin/sh)>>",
+        b"/Names<</EmbeddedFiles<</Names[(secret.txt) <</Type/Filespec/F(secret.txt)/EF<</F 4 0 R>>>>]>>>>",
+        b"/Outlines<</First 1 0 R/Last 1 0 R/Count 9>>",
+        b"/Outlines 2 0 R",
+    ],
+    ids=["script", "launch", "embedded file", "outline that is the catalog", "outline that is the page tree"],
+)
+def test_what_a_pdf_would_run_or_carry_is_ignored(real_pool: ParserPool, tmp_path: Path, extra: bytes) -> None:
+    assert real_pool.parse(write_pdf(tmp_path, WORDS, extra), PDF).text == "Plain words."
+
+
+def test_an_outline_that_goes_round_in_a_circle_ends(real_pool: ParserPool, tmp_path: Path) -> None:
+    extra = b"/Outlines<</First 6 0 R/Last 6 0 R/Count 2>>"
+    path = write_pdf(tmp_path, WORDS, extra)
+    item = b"6 0 obj<</Title(Plain words.)/Parent 1 0 R/Next 6 0 R/First 6 0 R/Dest[3 0 R/Fit]>>endobj\n"
+    path.write_bytes(path.read_bytes().replace(b"xref\n0 6", item + b"xref\n0 6"))
+    document = real_pool.parse(path, PDF)
+    assert document.text == "Plain words."
+    assert len(document.headings) <= 1
+
+
+def test_a_cross_reference_that_names_itself_ends(real_pool: ParserPool, tmp_path: Path) -> None:
+    path = write_pdf(tmp_path, WORDS)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"/Root 1 0 R>>", b"/Root 1 0 R/Prev %d>>" % whole.index(b"xref\n0 6")))
+    assert parse_to_outcome(real_pool, path, PDF) in {"Plain words.", "pdf_malformed"}
+
+
+def write_unicode_pdf(folder: Path, mapped: list[str]) -> Path:
+    """A page whose letters A, B, … stand for `mapped` (UTF-16 in hexadecimal), as its font's ToUnicode says."""
+    pairs = "".join(f"<{65 + number:02x}> <{code}>\n" for number, code in enumerate(mapped))
+    cmap = (
+        "/CIDInit /ProcSet findresource begin begincmap /CMapType 2 def 1 begincodespacerange <00> <ff> "
+        f"endcodespacerange {len(mapped)} beginbfchar\n{pairs}endbfchar endcmap end end"
+    ).encode()
+    letters = bytes(65 + number for number in range(len(mapped)))
+    path = write_pdf(folder, b"BT /F 12 Tf 50 700 Td (%s) Tj ET" % letters)
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>"
+    stream = b"6 0 obj<</Length %d>>stream\n%s\nendstream endobj\n" % (len(cmap), cmap)
+    whole = path.read_bytes().replace(b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", font)
+    path.write_bytes(whole.replace(b"xref\n0 6", stream + b"xref\n0 6"))
+    return path
+
+
+def test_odd_characters_of_a_pdf_leave_clean_text(real_pool: ParserPool, tmp_path: Path) -> None:
+    words = [f"{ord(letter):04x}" for letter in "words of a line"]
+    odd = ["0000", "d800", "e001", "05d0", "fb01", "2f08"]  # NUL, half a pair, private use, Hebrew, fi, Kangxi
+    text = real_pool.parse(write_unicode_pdf(tmp_path, [*words, *odd]), PDF).text
+    text.encode()
+    assert "\x00" not in text
+    assert text.startswith("words of a line")
+    assert "fi" in text
+    assert "人" in text
+
+
+def test_a_page_of_private_characters_is_garbled(real_pool: ParserPool, tmp_path: Path) -> None:
+    path = write_unicode_pdf(tmp_path, [f"e0{number:02x}" for number in range(30)])
+    with pytest.raises(DocumentFailed) as caught:
+        real_pool.parse(path, PDF)
+    assert (caught.value.code, "cannot be read" in caught.value.detail) == ("no_text", True)
