@@ -72,5 +72,17 @@ def test_a_search_finds_the_page(server: LocalServer, query: str, path: str, pag
     answer = server.request("POST", f"{KB}/kb/search", json={"query": query, "top_k": 3})
     assert answer.status_code == 200, answer.text
     first = answer.json()["passages"][0]
-    assert (first["path"], first["page_start"] <= page <= first["page_end"]) == (path, True), first
+    assert first["document"]["path"] == path
+    assert first["page_start"] <= page <= first["page_end"]
     assert words in first["text"]
+
+
+def test_a_slide_is_cited_by_its_number(server: LocalServer) -> None:
+    """Slides long enough that no chunk spans two."""
+    server.create("slides")
+    slides = [(f"Part {number}", f"The dome of station {number} turns once a night. " * 30) for number in range(1, 6)]
+    server.upload("slides", {"long.pptx": write_pptx(*slides)})
+    server.work()
+    query = {"query": "the dome of station 4", "top_k": 1, "merge": False}
+    first = server.request("POST", f"{KB}/slides/search", json=query).json()["passages"][0]
+    assert (first["page_start"], first["page_end"], first["heading"]) == (4, 4, "Part 4")
