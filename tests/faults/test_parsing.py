@@ -11,8 +11,11 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import DecodedStreamObject, NameObject
 
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
@@ -329,6 +332,11 @@ def write_pdf(folder: Path, content: bytes, extra: bytes = b"") -> Path:
     return path
 
 
+def add_object(whole: bytes, body: bytes) -> bytes:
+    """With an object 6; the reader finds it when it rebuilds the table, which no longer fits."""
+    return whole.replace(b"xref\n0 6", body + b"xref\n0 6").replace(b"/Size 6", b"/Size 7")
+
+
 WORDS = b"BT /F 12 Tf 50 700 Td (Plain words.) Tj ET"
 
 
@@ -359,7 +367,7 @@ def test_an_outline_that_goes_round_in_a_circle_ends(real_pool: ParserPool, tmp_
     extra = b"/Outlines<</First 6 0 R/Last 6 0 R/Count 2>>"
     path = write_pdf(tmp_path, WORDS, extra)
     item = b"6 0 obj<</Title(Plain words.)/Parent 1 0 R/Next 6 0 R/First 6 0 R/Dest[3 0 R/Fit]>>endobj\n"
-    path.write_bytes(path.read_bytes().replace(b"xref\n0 6", item + b"xref\n0 6"))
+    path.write_bytes(add_object(path.read_bytes(), item))
     document = real_pool.parse(path, PDF)
     assert document.text == "Plain words."
     assert len(document.headings) <= 1
@@ -376,15 +384,17 @@ def write_unicode_pdf(folder: Path, mapped: list[str]) -> Path:
     """A page whose letters A, B, … stand for `mapped` (UTF-16 in hexadecimal), as its font's ToUnicode says."""
     pairs = "".join(f"<{65 + number:02x}> <{code}>\n" for number, code in enumerate(mapped))
     cmap = (
-        "/CIDInit /ProcSet findresource begin begincmap /CMapType 2 def 1 begincodespacerange <00> <ff> "
-        f"endcodespacerange {len(mapped)} beginbfchar\n{pairs}endbfchar endcmap end end"
+        "/CIDInit /ProcSet findresource begin\nbegincmap\n/CMapType 2 def\n1 begincodespacerange\n<00> <ff>\n"
+        f"endcodespacerange\n {len(mapped)} beginbfchar\n{pairs}endbfchar\nendcmap\nend\nend"
     ).encode()
     letters = bytes(65 + number for number in range(len(mapped)))
     path = write_pdf(folder, b"BT /F 12 Tf 50 700 Td (%s) Tj ET" % letters)
-    font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>"
-    stream = b"6 0 obj<</Length %d>>stream\n%s\nendstream endobj\n" % (len(cmap), cmap)
-    whole = path.read_bytes().replace(b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", font)
-    path.write_bytes(whole.replace(b"xref\n0 6", stream + b"xref\n0 6"))
+    writer = PdfWriter(clone_from=PdfReader(path))
+    stream = DecodedStreamObject()
+    stream.set_data(cmap)
+    font: Any = writer.pages[0]["/Resources"]["/Font"]["/F"]  # type: ignore[index]
+    font[NameObject("/ToUnicode")] = writer._add_object(stream)
+    writer.write(path)
     return path
 
 

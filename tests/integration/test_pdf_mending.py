@@ -104,7 +104,10 @@ def test_too_many_pages_are_too_many_in_a_mended_file(tmp_path: Path) -> None:
 
 def test_a_locked_file_names_its_cipher(tmp_path: Path) -> None:
     path = write_encrypted(tmp_path, "secret")
-    assert fail(path) == ("pdf_encrypted", "a password is needed to open this PDF (RC4, 128 bits)")
+    assert fail(path) == (
+        "pdf_encrypted",
+        "a password is needed to open this PDF (RC4, 128 bits); send it again with one",
+    )
 
 
 def test_a_locked_file_counts_its_pages(tmp_path: Path) -> None:
