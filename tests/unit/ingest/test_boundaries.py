@@ -29,6 +29,15 @@ def sentences(text: str) -> list[str]:
         ["这是中文。", "This is English.", "又是中文。"],
         ["他……", "走了。"],
         ["等等......", "我来了。"],
+        ["“你去吗？”他问。", "我没有答。"],
+        ["「快來看！」小林喊道。", "大家都去了。"],
+        ["“我去。”他说，“你别去。”", "天黑了。"],
+        ["“好。”", "他站起来，走了。"],
+        ["我在读《你好！明天》。", "写得很好。"],
+        ["他想了半天……还是去了。", "第二天到的。"],
+        ["论文由J. K. Rowe写成。", "很长。"],
+        ["所谓“最后一公里。”的说法不对。", "是的。"],
+        ["为什么？</a>", "因为。"],
     ],
 )
 def test_chinese_sentences_end_at_their_marks(parts: list[str]) -> None:
@@ -49,6 +58,16 @@ def test_chinese_sentences_end_at_their_marks(parts: list[str]) -> None:
         ["See Fig. 3 and No. 5 in Vol. 2.", "He said no.", "Really."],
         ["(It rained.)", "We stayed."],
         ["Use Python 3.11.", "It is fast."],
+        ['"And the ring?" I asked.', "He smiled."],
+        ['"Are you coming?" Tom asked.', "No."],
+        ["He never left the U.S.", "That changed."],
+        ["The lake is deep.[4]", "Its shore is stony."],
+        ["We met at 5 p.m. Monday.", "It rained."],
+        ["Install it.", "iPhones are not supported."],
+        ["Was it hot?", "No.", "It was not."],
+        ["It stops. (see below) Then more."],
+        ["And then...", "Nobody came."],
+        ["In Roe v. Wade the court ruled.", "It held."],
     ],
 )
 def test_english_sentences_end_only_where_they_end(parts: list[str]) -> None:
@@ -73,6 +92,26 @@ def test_sentences_are_given_as_offsets_headings_items_and_rows_among_them() -> 
         "| c | d |",
         "No mark",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("# 1. 概述\n正文。", 2),
+        ("南方草木状\n嵇含", 2),
+        ("白日依山尽，\n黄河入海流。", 1),
+        ("**A:**\nYes.", 1),
+        (
+            "a line of some forty columns or even more\nthat is wrapped here at its full width as\nIt goes on",
+            1,
+        ),
+        ("| a. B. |\n| c |", 2),
+        ("```\nx = 1. \nY = 2.\n```", 1),
+        ("levels of CO\n2 are high", 1),
+    ],
+)
+def test_lines_are_sentences_unless_they_are_wrapped(text: str, count: int) -> None:
+    assert len(find_sentences(text)) == count
 
 
 def ranks(text: str) -> list[tuple[str, int]]:
