@@ -2,5 +2,6 @@
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.loading import load_document
+from ingest.loaders.ocr import check_ocr
 
-__all__ = ["LoadLimits", "load_document"]
+__all__ = ["LoadLimits", "check_ocr", "load_document"]

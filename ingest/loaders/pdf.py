@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
+from ingest.loaders.ocr import ENCODING, read_page_image
 from ingest.loaders.pdf_furniture import drop_furniture
 from ingest.loaders.pdf_lines import join_lines, normalise_title, split_lines
 from ingest.loaders.pdf_mending import describe_encryption, is_misread, iter_mended
@@ -46,6 +47,7 @@ class _RawPage:
     lines: list[str]
     verdict: PageVerdict
     broken: bool = False
+    by_ocr: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +78,7 @@ def load_pdf(path: Path, limits: LoadLimits) -> ParsedDocument:
         headings=tuple(_place_headings(text, pages, raw.bookmarks)),
         title=raw.title,
         language=detect_language(text),
+        encoding=ENCODING if any(page.by_ocr for page in raw.pages) else None,
     )
 
 
@@ -98,9 +101,8 @@ def _read_document(document: PdfDocument, limits: LoadLimits) -> _RawDocument:
     """Closes it."""
     try:
         limits.check_pages(len(document))
-        return _RawDocument(
-            bookmarks=_read_outline(document), pages=_read_pages(document, limits), title=_read_title(document)
-        )
+        pages = _read_images(document, _read_pages(document, limits), limits)
+        return _RawDocument(bookmarks=_read_outline(document), pages=pages, title=_read_title(document))
     finally:
         document.close()
 
@@ -135,6 +137,17 @@ def _read_pages(document: PdfDocument, limits: LoadLimits) -> list[_RawPage]:
         characters += sum(map(len, page.lines))
         limits.check_characters(characters)
         pages.append(page)
+    return pages
+
+
+def _read_images(document: PdfDocument, pages: list[_RawPage], limits: LoadLimits) -> list[_RawPage]:
+    """The pages, those without a readable text read by OCR, the first ones where there are more than are allowed."""
+    wanted = [number for number, page in enumerate(pages) if page.verdict in {PageVerdict.SCANNED, PageVerdict.GARBLED}]
+    for number in wanted[: limits.ocr_pages]:
+        limits.begin_ocr_page()
+        lines = read_page_image(document, number)
+        if lines:
+            pages[number] = _RawPage(lines=lines, verdict=PageVerdict.INDEXED, by_ocr=True)
     return pages
 
 
