@@ -55,15 +55,17 @@ class TextBox:
         return (self.top + self.bottom) / 2
 
 
-def check_ocr() -> None:
+def check_ocr(package: str = _PACKAGE) -> None:
     """Raises StartRefused (`ocr_missing`) when the package, or a system library it needs, is not there.
 
     Asked of another process, so that a server does not hold what only parse children use.
     """
-    found = subprocess.run([sys.executable, "-c", f"import {_PACKAGE}"], capture_output=True, check=False)  # noqa: S603
+    found = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, check=False)  # noqa: S603
     if found.returncode:
         lines = found.stderr.decode(errors="replace").strip().splitlines() or ["it cannot be imported"]
-        raise StartRefused("ocr_missing", f"KB_OCR is on, but {_PACKAGE}: {lines[-1]}; install kb-server[ocr]")
+        raise StartRefused(
+            "ocr_missing", f"KB_OCR is on, but {package} cannot be used ({lines[-1]}); install kb-server[ocr]"
+        )
 
 
 def read_page_image(document: PdfDocument, number: int) -> list[str]:

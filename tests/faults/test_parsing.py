@@ -10,6 +10,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,50 @@ def test_children_die_with_their_owner(tmp_path: Path, deed: str) -> None:
 def wait_for_end(handle: int, *, seconds: float) -> bool:
     """A pidfd is readable once the process has ended."""
     return bool(select.select([handle], [], [], seconds)[0])
+
+
+# -- pages that OCR reads: time and memory of their own -----------------------------------------------------------
+
+PAGED = ParserLimits(
+    cpu_seconds=1,
+    wall_seconds=60.0,
+    memory_bytes=256 << 20,
+    ocr_page_seconds=2,
+    ocr_memory_bytes=512 << 20,
+    load=LoadLimits(ocr_pages=3),
+)
+
+
+@pytest.mark.parametrize(
+    ("deed", "code"),
+    [
+        ("spin on a page", "parse_limit"),
+        ("hang on a page", "parse_timeout"),
+        ("begin for ever", "parser_crashed"),
+        ("spin", "parse_limit"),
+        ("eat", "parse_limit"),
+    ],
+)
+def test_a_page_costs_its_own_time_and_no_more(tmp_path: Path, deed: str, code: str) -> None:
+    limits = replace(PAGED, wall_seconds=2.0) if deed == "hang on a page" else PAGED
+    with ParserPool(limits, loader=HOSTILE) as pool:
+        with pytest.raises(DocumentFailed) as caught:
+            pool.parse(write_deed(tmp_path, deed), PLAIN)
+        assert caught.value.code == code
+        assert pool.parse(write_deed(tmp_path, "print"), PLAIN).text == "heard"
+
+
+@pytest.mark.parametrize(("deed", "text"), [("read slowly", "read"), ("eat on a page", str(384 << 20))])
+def test_pages_have_more_than_their_file(tmp_path: Path, deed: str, text: str) -> None:
+    with ParserPool(PAGED, loader=HOSTILE) as pool:
+        assert pool.parse(write_deed(tmp_path, deed), PLAIN).text == text
+
+
+def test_without_ocr_no_file_gets_more(tmp_path: Path) -> None:
+    with ParserPool(replace(PAGED, load=LoadLimits()), loader=HOSTILE) as pool:
+        with pytest.raises(DocumentFailed) as caught:
+            pool.parse(write_deed(tmp_path, "eat on a page"), PLAIN)
+        assert caught.value.code in {"parse_limit", "parser_crashed"}
 
 
 # -- files that are bombs ---------------------------------------------------------------------------------------
