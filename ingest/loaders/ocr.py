@@ -32,6 +32,8 @@ _LONGEST_SIDE = 2_340  # an A4 page at 200 dpi; a larger one is rendered coarser
 # a line, 98 % were right above a score of .9, 84 % above .8, about 60 % from .5 to .8, 20 % below .5. Scans of the
 # evaluation data have .8 to 1.0. A line that is half right can still be found.
 _LEAST_SCORE = 0.5
+_LONG = 8  # times as wide as high: a line of running text, or one whose slope can be measured
+_FULL = 0.8
 _LEAST_COLUMN_LINES = 3
 _LEAST_COLUMN_SHARE = 0.5  # lines of running text fill their column; cells of a table do not
 _HAN = re.compile("[\u4e00-\u9fff]")
@@ -62,10 +64,9 @@ def check_ocr(package: str = _PACKAGE) -> None:
     """
     found = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, check=False)  # noqa: S603
     if found.returncode:
-        lines = found.stderr.decode(errors="replace").strip().splitlines() or ["it cannot be imported"]
-        raise StartRefused(
-            "ocr_missing", f"KB_OCR is on, but {package} cannot be used ({lines[-1]}); install kb-server[ocr]"
-        )
+        fault = (found.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {found.returncode}"])[-1]
+        reason = f"KB_OCR is on, but {package} cannot be used ({fault}); install kb-server[ocr]"
+        raise StartRefused("ocr_missing", reason)
 
 
 def read_page_image(document: PdfDocument, number: int) -> list[str]:
@@ -100,7 +101,7 @@ def _render_page(page: PdfPage) -> Any:  # noqa: ANN401 - an array of pixels, he
 
 def _measure_slope(boxes: Sequence[_Corners]) -> float:
     """By how much lines fall to the right, for paper never lies quite straight: the median of the longer ones."""
-    longer = [box for box in boxes if box[1][0] - box[0][0] > 8 * (box[3][1] - box[0][1]) > 0]
+    longer = [box for box in boxes if box[1][0] - box[0][0] > _LONG * (box[3][1] - box[0][1]) > 0]
     return median((box[1][1] - box[0][1]) / (box[1][0] - box[0][0]) for box in longer) if longer else 0.0
 
 
@@ -132,24 +133,29 @@ def order_boxes(boxes: Sequence[TextBox]) -> list[list[TextBox]]:
 
 
 def _find_gutter(boxes: Sequence[TextBox]) -> float | None:
-    """Where the page parts in two columns, each of lines that fill it; None when it does not."""
+    """Where a first column ends, of lines that fill it, with running text beside it; None when there is none."""
     best, fewest = None, len(boxes) // 3 + 1
     for gutter in sorted({box.left - 1 for box in boxes}):
         left = [box for box in boxes if box.right <= gutter]
         right = [box for box in boxes if box.left >= gutter]
         across = len(boxes) - len(left) - len(right)
-        if across < fewest and _is_column(left) and _is_column(right) and _stand_beside(left, right):
+        if across < fewest and _is_column(left) and _is_running_text(right) and _stand_beside(left, right):
             best, fewest = gutter, across
     return best
 
 
 def _is_column(boxes: Sequence[TextBox]) -> bool:
-    if len(boxes) < _LEAST_COLUMN_LINES:
+    if not _is_running_text(boxes):
         return False
     width = max(box.right for box in boxes) - min(box.left for box in boxes)
-    full = sum(box.right - box.left >= 0.8 * width for box in boxes)
-    height = sum(box.bottom - box.top for box in boxes) / len(boxes)
-    return full >= _LEAST_COLUMN_SHARE * len(boxes) and width > 8 * height
+    full = sum(box.right - box.left >= _FULL * width for box in boxes)
+    return full >= _LEAST_COLUMN_SHARE * len(boxes)
+
+
+def _is_running_text(boxes: Sequence[TextBox]) -> bool:
+    if len(boxes) < _LEAST_COLUMN_LINES:
+        return False
+    return median((box.right - box.left) / max(1.0, box.bottom - box.top) for box in boxes) > _LONG
 
 
 def _stand_beside(left: Sequence[TextBox], right: Sequence[TextBox]) -> bool:

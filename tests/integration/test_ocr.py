@@ -132,40 +132,30 @@ def make_box(text: str, left: float, top: float, width: float) -> TextBox:
     return TextBox(text=text, left=left, top=top, right=left + width, bottom=top + 30)
 
 
+def make_columns(rows: int, width: float, **lefts: float) -> list[TextBox]:
+    """Boxes `a0`, `b0`, `a1` … of the columns that begin at `a=…`, `b=…`."""
+    return [
+        make_box(f"{name}{row}", left, 100 + 40 * row, width) for row in range(rows) for name, left in lefts.items()
+    ]
+
+
 def read(boxes: list[TextBox]) -> list[str]:
     return join_rows(order_boxes(boxes))
 
 
 def test_columns_are_read_one_after_the_other() -> None:
-    columns = [
-        make_box(f"{name}{row}", left, 100 + 40 * row, 400)
-        for row in range(4)
-        for name, left in (("a", 50), ("b", 550))
-    ]
-    assert read([make_box("head", 50, 20, 900), *columns, make_box("foot", 50, 400, 900)]) == [
-        "head",
-        *("a0", "a1", "a2", "a3"),
-        *("b0", "b1", "b2", "b3"),
-        "foot",
-    ]
+    across = [make_box("head", 50, 20, 900), make_box("foot", 50, 400, 900)]
+    lines = read([*across, *make_columns(4, 400, a=50, b=550)])
+    assert lines == ["head", "a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3", "foot"]
 
 
 def test_three_columns() -> None:
-    columns = [
-        make_box(f"{name}{row}", left, 40 * row, 280)
-        for row in range(3)
-        for name, left in (("a", 0), ("b", 300), ("c", 600))
-    ]
-    assert read(columns) == [f"{name}{row}" for name in "abc" for row in range(3)]
+    lines = read(make_columns(3, 280, a=0, b=300, c=600))
+    assert lines == ["a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2"]
 
 
 def test_rows_of_a_table_stay_rows() -> None:
-    cells = [
-        make_box(f"{name}{row}", left, 50 * row + left / 100, 60)
-        for row in range(5)
-        for name, left in (("a", 0), ("b", 300), ("c", 700))
-    ]
-    assert read(cells) == [f"a{row} b{row} c{row}" for row in range(5)]
+    assert read(make_columns(3, 60, a=0, b=300, c=700)) == ["a0 b0 c0", "a1 b1 c1", "a2 b2 c2"]
 
 
 def test_no_boxes_no_lines() -> None:
