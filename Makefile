@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-loaders clean
 
 setup: $(VENV)/installed
 
@@ -38,6 +38,9 @@ check: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	$(BIN)/python bench/walk.py
+
+bench-loaders: $(VENV)/installed-test
+	$(BIN)/python bench/loaders.py
 
 clean:
 	rm -rf $(VENV)
