@@ -47,14 +47,16 @@ SCANS = ("pdf/zh-scanned-2p.pdf", "pdf/en-scanned-1p.pdf")
 ROUNDS = 5
 ALLOWANCE = 150e6  # bytes of a parse beside its text
 MEMORY_OF_A_PARSE = """
-import resource, sys
+import sys
 from pathlib import Path
 from ingest.loaders import LoadLimits, load_document
 document = load_document(Path(sys.argv[1]), sys.argv[2], LoadLimits())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, len(document.text.encode()))
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(peak.split()[1]) * 1024, len(document.text.encode()))
 """
 
 Extract = Callable[[str], str]
+Work = tuple[Callable[[Any], object], Sequence[Any]]  # what to do, and with which things
 
 
 def main() -> None:
@@ -83,7 +85,7 @@ def measure_content() -> list[Figure]:
     """F1 over runs of four words, of mean precision and recall over the pages."""
     pages = [(markup, page["body"]) for page, markup in iter_pages()]
     scores = {name: score_pages(extract, pages) for name, extract in list_extractors().items()}
-    least = scores["trafilatura"][0]
+    least = round(scores["trafilatura"][0], 4)
     figures = []
     for name, (score, precision, recall) in scores.items():
         note = f"precision {precision:.3f}, recall {recall:.3f}"
@@ -154,11 +156,10 @@ def measure_documents() -> list[Figure]:
             strings += len(wanted)
             squeezed = squeeze(text)
             strings_found += sum(squeeze(string) in squeezed for string in wanted)
-    share = [
+    return [
         Figure(name="expected verdict", value=met, unit="files", at_least=len(entries), note=", ".join(missed)),
         Figure(name="strings that must be there", value=strings_found, unit="strings", at_least=strings),
     ]
-    return share
 
 
 def read_manifest() -> list[dict[str, Any]]:
@@ -186,9 +187,8 @@ def squeeze(text: str) -> str:
 def measure_pdf_speed() -> list[Figure]:
     """The manual alone, then all sound PDFs; ours and the bare library turn about."""
     docs = find_data() / "docs"
-    sound = [
-        docs / entry["path"] for entry in read_manifest() if entry["format"] == "pdf" and entry["expected"] == "ok"
-    ]
+    entries = (entry for entry in read_manifest() if entry["format"] == "pdf" and entry["expected"] == "ok")
+    sound = [docs / entry["path"] for entry in entries]
     figures = []
     for name, paths in (("a manual of 55 pages", [docs / MANUAL]), (f"{len(sound)} files", sound)):
         pages = sum(len(pypdfium2.PdfDocument(path)) for path in paths)
@@ -214,9 +214,7 @@ def measure_html_speed() -> list[Figure]:
     ]
 
 
-def take_turns(
-    work: dict[str, tuple[Callable[[Any], object], Sequence[Any]]], slow: set[str]
-) -> dict[str, list[float]]:
+def take_turns(work: dict[str, Work], slow: set[str]) -> dict[str, list[float]]:
     """Seconds of processor time that each takes for all of its items, round about; `slow` ones go once."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(ROUNDS):
