@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +125,24 @@ def test_a_missing_package_refuses_the_start() -> None:
     assert (refused.value.code, refused.value.exit_code) == ("ocr_missing", 78)
     assert "No module named 'no_such_package'" in refused.value.detail
     assert "kb-server[ocr]" in refused.value.detail
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_system_library_that_is_missing_refuses_the_start(tmp_path: Path, command: str) -> None:
+    """The package is there, but what it is made of cannot be loaded: nothing is served, and nothing written."""
+    package = tmp_path / "rapidocr_onnxruntime"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise ImportError("libGL.so.1: cannot open shared object file")')
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "KB_OCR": "on",
+        "KB_DATA_DIR": str(tmp_path / "store"),
+        "KB_PORT": "0",
+    }
+    done = subprocess.run([sys.executable, "-m", "api.cli.main", command], env=environment, capture_output=True)
+    assert (done.returncode, b"ocr_missing" in done.stderr, b"libGL.so.1" in done.stderr) == (78, True, True)
+    assert not (tmp_path / "store").exists()
 
 
 # -- reading order --------------------------------------------------------------------------------------------------
