@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test check bench bench-splitting clean
+.PHONY: setup demo test check bench bench-splitting bench-loaders clean
 
 setup: $(VENV)/installed
 
@@ -46,6 +46,9 @@ $(VENV)/installed-bench: $(VENV)/installed-test
 
 bench-splitting: $(VENV)/installed-bench
 	$(BIN)/python bench/splitting.py
+
+bench-loaders: $(VENV)/installed-test
+	$(BIN)/python bench/loaders.py
 
 clean:
 	rm -rf $(VENV)

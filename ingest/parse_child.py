@@ -39,13 +39,18 @@ def main(settings_json: str) -> None:
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     module, _, name = settings["loader"].partition(":")
     loader = cast("Loader", getattr(importlib.import_module(module), name))
-    limits = LoadLimits(max_pages=settings["max_pages"], max_characters=settings["max_characters"])
+    limits = LoadLimits(
+        max_pages=settings["max_pages"],
+        max_characters=settings["max_characters"],
+        ocr_pages=settings["ocr_pages"],
+        begin_ocr_page=partial(_begin_ocr_page, replies, settings["ocr_page_seconds"]),
+    )
 
     def report_crash(kind: type[BaseException], _: BaseException, trace: types.TracebackType | None) -> None:
         _report_crash(replies, kind, trace)
 
     sys.excepthook = report_crash
-    _limit_process(settings["memory_bytes"])
+    _limit_process(settings["memory_bytes"], settings["ocr_memory_bytes"] if settings["ocr_pages"] else 0)
     replies.write(pack_json({"ready": True}))
     replies.flush()
     while True:
@@ -94,18 +99,31 @@ def _read_requests(requests: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _limit_process(memory_bytes: int) -> None:
-    """Memory beyond what is mapped now, no files written, no core dumps."""
+def _limit_process(memory_bytes: int, ocr_memory_bytes: int) -> None:
+    """Memory beyond what is mapped now, to be raised once for OCR; no files written, no core dumps."""
     mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * _PAGE_BYTES
-    _lower_limit(resource.RLIMIT_AS, mapped + memory_bytes)
+    _lower_limit(resource.RLIMIT_AS, mapped + memory_bytes, mapped + memory_bytes + ocr_memory_bytes)
     _lower_limit(resource.RLIMIT_FSIZE, 0)
     _lower_limit(resource.RLIMIT_CORE, 0)
 
 
-def _lower_limit(kind: int, value: int) -> None:
+def _lower_limit(kind: int, value: int, most: int | None = None) -> None:
+    """`most` is what the limit may be raised to again."""
+    most = value if most is None else most
     _, hard = resource.getrlimit(kind)
     if hard == resource.RLIM_INFINITY or value < hard:
-        resource.setrlimit(kind, (value, value))
+        resource.setrlimit(kind, (value, most if hard == resource.RLIM_INFINITY else min(most, hard)))
+
+
+def _begin_ocr_page(replies: BinaryIO, cpu_seconds: int) -> None:
+    """Tell the owner, who then waits longer, and take the processor time and memory of one more page."""
+    replies.write(pack_json({"begins": "ocr page"}))
+    replies.flush()
+    soft, _ = resource.getrlimit(resource.RLIMIT_CPU)
+    if int(time.process_time()) + cpu_seconds > soft:
+        _raise_cpu_limit(cpu_seconds)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _raise_cpu_limit(cpu_seconds: int) -> None:

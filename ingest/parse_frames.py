@@ -3,6 +3,7 @@ files and must not be able to make its owner run anything.
 
     frame    = 8 bytes of length, big endian, then so many bytes
     request  = one frame of JSON: path, media_type, reader, and for an encrypted PDF its password
+    begins   = one frame of JSON before each page that OCR reads, so that its time is not the file's
     reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text); of a file that cannot be
                indexed: code, detail and the verdict on each page that was looked at, and no text
 """

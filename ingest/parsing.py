@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+from ingest.held_signals import TO_THE_GROUP, hold_back
 from ingest.loaders import LoadLimits
 from ingest.parse_frames import (
     LENGTH,
@@ -36,9 +37,8 @@ _LOADER = "ingest.loaders:load_document"
 _READ_AT_ONCE = 1 << 20
 _UTF8_BYTES = 4
 _MEBIBYTE = 1 << 20
+_OCR_WALL_PER_CPU = 2.0  # seconds by the clock for each of processor time, as the limits of a file have it
 _END_SECONDS = 5.0  # between the end of the reply pipe and that of its process
-# What a terminal or a service manager sends to a whole group of processes at its end.
-_TO_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,8 @@ class ParserLimits:
     cpu_seconds: int = 60
     wall_seconds: float = 120.0
     memory_bytes: int = 1_500 * _MEBIBYTE  # address space beyond what an idle child maps
+    ocr_page_seconds: int = 60  # of processor time; each page that OCR reads has so much of its own
+    ocr_memory_bytes: int = 2_000 * _MEBIBYTE  # on top of the other once a page is read by OCR
     start_seconds: float = 60.0
     files_per_child: int = 200
     rss_bytes: int = 600 * _MEBIBYTE
@@ -170,8 +172,11 @@ class _Child:
             "memory_bytes": limits.memory_bytes,
             "max_pages": limits.load.max_pages,
             "max_characters": limits.load.max_characters,
+            "ocr_pages": limits.load.ocr_pages,
+            "ocr_page_seconds": limits.ocr_page_seconds,
+            "ocr_memory_bytes": limits.ocr_memory_bytes,
         }
-        with _hold_back(_TO_THE_GROUP):
+        with hold_back(TO_THE_GROUP):
             # The environment is empty but for the import path: no key or password is within a hostile file's reach.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
                 [sys.executable, "-m", "ingest.parse_child", json.dumps(settings)],
@@ -193,7 +198,7 @@ class _Child:
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
             self._stdin.write(request.pack())
-            head = unpack_json(self._read_frame(deadline, MOST_HEAD_BYTES))
+            head, deadline = self._read_head(deadline)
             text = self._read_frame(deadline, self._limits.load.max_characters * _UTF8_BYTES)
             return self._read_reply(head, text)
         except _TimeOver as error:
@@ -222,6 +227,15 @@ class _Child:
         self._selector.close()
         self._stdin.close()
         self._stdout.close()
+
+    def _read_head(self, deadline: float) -> tuple[dict[str, Any], float]:
+        """The reply's first frame, and until when the rest may take: OCR has time of its own for each page."""
+        for _ in range(self._limits.load.ocr_pages + 1):
+            head = unpack_json(self._read_frame(deadline, MOST_HEAD_BYTES))
+            if "begins" not in head:
+                return head, deadline
+            deadline = max(deadline, time.monotonic() + self._limits.ocr_page_seconds * _OCR_WALL_PER_CPU)
+        raise BadFrame("more pages begun than may be read")
 
     def _read_reply(self, head: dict[str, Any], text: bytes) -> ParsedDocument:
         rss = head.get("rss")
@@ -278,16 +292,3 @@ def _link_file(path: Path, extension: str) -> Iterator[Path]:
         link = Path(name) / f"document{extension}"
         link.symlink_to(path.absolute())
         yield link
-
-
-@contextmanager
-def _hold_back(signals: Sequence[signal.Signals]) -> Iterator[None]:
-    """A process started within never sees these signals: it inherits the mask from its first instruction on.
-
-    A parse child that Ctrl-C or a service manager ended would take an innocent document with it; it ends with its pipe.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     parse_memory_bytes: int = Field(
         1_500 * MEGABYTE, ge=256 * MEGABYTE, description="memory limit for parsing one file"
     )
+    ocr: Literal["off", "on"] = Field("off", description="whether scanned pages of PDFs are read by OCR")
+    ocr_pages: int = Field(200, ge=1, le=5_000, description="most pages of a document that OCR reads")
+    ocr_page_seconds: int = Field(60, ge=1, description="CPU limit for one page of OCR (parse_limit)")
     chunk_tokens: int = Field(100, ge=16, le=256, description="tokens a chunk aims at, of new knowledge bases")
     lease_seconds: int = Field(60, ge=2, description="how long a worker may be silent before its job is given away")
     seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")

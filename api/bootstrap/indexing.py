@@ -39,7 +39,12 @@ def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, Parser
             cpu_seconds=settings.parse_cpu_seconds,
             wall_seconds=settings.parse_seconds,
             memory_bytes=settings.parse_memory_bytes,
-            load=LoadLimits(max_pages=settings.max_pages, max_characters=settings.max_characters),
+            ocr_page_seconds=settings.ocr_page_seconds,
+            load=LoadLimits(
+                max_pages=settings.max_pages,
+                max_characters=settings.max_characters,
+                ocr_pages=settings.ocr_pages if settings.ocr == "on" else 0,
+            ),
         ),
         readers=settings.reader_classes,
     )

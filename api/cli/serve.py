@@ -18,6 +18,7 @@ from api.bootstrap.services import build_services, check_chat, check_faiss
 from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import Supervisor
+from ingest.loaders import check_ocr
 from kb import crash
 from kb.config import Settings, read_settings
 from kb.data_folder import TRY_LATER, DataFolder
@@ -59,6 +60,8 @@ def run_server(settings: Settings) -> None:
     check_host(settings.host)
     check_chat(settings)
     check_readers(settings.reader_classes)
+    if settings.ocr == "on":
+        check_ocr()
     with bind_socket(settings) as listener:
         folder = DataFolder(settings.data_dir)
         folder.hold()

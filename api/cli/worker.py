@@ -13,6 +13,7 @@ from api.bootstrap.indexing import build_scheduler, build_worker, check_readers
 from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import PATIENCE_SECONDS
+from ingest.loaders import check_ocr
 from kb import crash
 from kb.config import read_settings
 from kb.data_folder import DataFolder
@@ -28,6 +29,8 @@ def worker(*, supervised: bool) -> None:
         crash.arm(settings.crash)
         start_logging(settings.log_level)
         check_readers(settings.reader_classes)
+        if settings.ocr == "on" and not supervised:  # the server has looked
+            check_ocr()
         folder = DataFolder(settings.data_dir)
         store = open_store(settings, folder, folder.attach_database(settings))
     except StartRefused as refusal:

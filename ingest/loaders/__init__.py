@@ -2,6 +2,7 @@
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.loading import load_document
+from ingest.loaders.ocr import check_ocr
 from ingest.loaders.reader import load_with_reader
 
-__all__ = ["LoadLimits", "load_document", "load_with_reader"]
+__all__ = ["LoadLimits", "check_ocr", "load_document", "load_with_reader"]

@@ -47,6 +47,9 @@ _VOID = frozenset(
         "option",
     }
 )
+# Parsers look for each attribute among those before it: a tag of a million takes them minutes.
+_LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{100000,}")
+_MOST_ATTRIBUTES = 50_000
 _DEPTH_FOR_TRAFILATURA = 200
 _DEEPEST = 10_000
 _LARGEST_FOR_TRAFILATURA = 3_000_000
@@ -105,6 +108,8 @@ def is_deep(markup: str) -> bool:
     depth = _measure_depth(markup)
     if depth > _DEEPEST:
         raise DocumentFailed("parse_limit", f"elements are nested {depth:,} deep; at most {_DEEPEST:,} are read")
+    if any(len(found[0].split()) > _MOST_ATTRIBUTES for found in _LONG_TAG.finditer(markup)):
+        raise DocumentFailed("parse_limit", f"a tag has more than {_MOST_ATTRIBUTES:,} attributes")
     return depth > _DEPTH_FOR_TRAFILATURA
 
 

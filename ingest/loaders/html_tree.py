@@ -17,6 +17,10 @@ _BLOCKS = frozenset(
     {"p", "head", "list", "item", "table", "row", "quote", "code", "div", "body", "ab", "lb", "fw", "main"}
 )
 _SPACES = re.compile(r"\s+")
+# "Related: …", "Read more: …": the way to another page, in the middle of this one's text.
+_POINTER = re.compile(
+    r"(?:related|read more|相关阅读|相关新闻|延伸阅读|推荐阅读|更多阅读)\s?[:：]\s?.{1,200}(?<![.。!！])", re.IGNORECASE
+)
 _LEVEL = re.compile(r"h([1-6])")
 
 
@@ -51,7 +55,7 @@ def render_body(body: Element) -> HeadedText:
     offset = 0
     for block in _iter_blocks(body):
         text = block.write()
-        if not text:
+        if not text or _POINTER.fullmatch(text):
             continue
         if block.level:
             headings.append(Heading(start=offset, end=offset + len(text), level=block.level, title=text))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kb.errors import DocumentFailed
+
+
+def _do_nothing() -> None:
+    """For a caller who sets no limits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadLimits:
     max_pages: int = 5_000
     max_characters: int = 20_000_000
+    ocr_pages: int = 0  # pages of a document that OCR may read; 0: it is off
+    begin_ocr_page: Callable[[], None] = _do_nothing  # called before each of them, for the time and memory it takes
 
     def check_pages(self, pages: int) -> None:
         """Raises DocumentFailed (`too_many_pages`)."""

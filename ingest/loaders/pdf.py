@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
+from ingest.loaders.ocr import ENCODING, read_page_image
 from ingest.loaders.pdf_columns import measure_fills
 from ingest.loaders.pdf_fonts import find_headings
 from ingest.loaders.pdf_furniture import find_furniture
 from ingest.loaders.pdf_lines import join_lines
 from ingest.loaders.pdf_mending import count_locked_pages, describe_encryption, is_misread, iter_mended
 from ingest.loaders.pdf_outline import LONGEST_TITLE, Bookmark, normalise_title, place_headings, read_outline
-from ingest.loaders.pdf_pages import RawPage, read_page
+from ingest.loaders.pdf_pages import RawPage, make_read_page, read_page
 from kb.errors import DocumentFailed
 from kb.text import clean_text, detect_language
 from kb.types import Page, PageVerdict, ParsedDocument
@@ -64,6 +65,7 @@ def load_pdf(path: Path, limits: LoadLimits, password: str | None = None) -> Par
         headings=tuple(place_headings(text, pages, bookmarks)),
         title=raw.title,
         language=detect_language(text),
+        encoding=ENCODING if any(page.by_ocr for page in raw.pages) else None,
     )
 
 
@@ -96,9 +98,8 @@ def _read_document(document: PdfDocument, limits: LoadLimits) -> _RawDocument:
     """Closes it."""
     try:
         limits.check_pages(len(document))
-        return _RawDocument(
-            bookmarks=read_outline(document), pages=_read_pages(document, limits), title=_read_title(document)
-        )
+        pages = _read_images(document, _read_pages(document, limits), limits)
+        return _RawDocument(bookmarks=read_outline(document), pages=pages, title=_read_title(document))
     finally:
         document.close()
 
@@ -134,6 +135,17 @@ def _read_pages(document: PdfDocument, limits: LoadLimits) -> list[RawPage]:
         characters += sum(len(line.text) for line in page.lines)
         limits.check_characters(characters)
         pages.append(page)
+    return pages
+
+
+def _read_images(document: PdfDocument, pages: list[RawPage], limits: LoadLimits) -> list[RawPage]:
+    """The pages, those without a readable text read by OCR, the first ones where there are more than are allowed."""
+    wanted = [number for number, page in enumerate(pages) if page.verdict in {PageVerdict.SCANNED, PageVerdict.GARBLED}]
+    for number in wanted[: limits.ocr_pages]:
+        limits.begin_ocr_page()
+        lines = read_page_image(document, number)
+        if lines:
+            pages[number] = make_read_page(lines)
     return pages
 
 

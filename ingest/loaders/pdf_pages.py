@@ -32,12 +32,20 @@ _NOWHERE = Box(0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawPage:
-    """`in_columns` when the lines have columns and stand in reading order; else in the order they are drawn in."""
+    """`in_columns` when the lines have columns and stand in reading order; else in the order they are drawn in.
+    `by_ocr`: read off its picture."""
 
     lines: Sequence[Line]
     verdict: PageVerdict
     in_columns: bool = False
     broken: bool = False
+    by_ocr: bool = False
+
+
+def make_read_page(lines: Sequence[str]) -> RawPage:
+    """A page of lines in reading order that were read off its picture: nothing is known of their fonts."""
+    placed = [Line(text=line, box=_NOWHERE) for line in lines]
+    return RawPage(lines=placed, verdict=PageVerdict.INDEXED, by_ocr=True)
 
 
 def read_page(document: PdfDocument, number: int) -> RawPage:

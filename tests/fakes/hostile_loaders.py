@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from kb.types import Page, PageVerdict, ParsedDocument
 
 
 def load_hostile(path: Path, media_type: str, limits: LoadLimits) -> ParsedDocument:
-    return DEEDS[path.read_text()](path)
+    deed = path.read_text()
+    if deed in PAGED_DEEDS:
+        return PAGED_DEEDS[deed](limits.begin_ocr_page)
+    return DEEDS[deed](path)
 
 
 def spin(_: Path) -> ParsedDocument:
@@ -99,6 +103,42 @@ def write(path: Path) -> ParsedDocument:
     return make_document("written")
 
 
+def read_slowly(begin_page: Callable[[], None]) -> ParsedDocument:
+    """Three pages, each of which takes more than half of the time that one page has."""
+    for _ in range(3):
+        begin_page()
+        burn_seconds(1.5)
+    return make_document("read")
+
+
+def hang_on_page(begin_page: Callable[[], None]) -> ParsedDocument:
+    begin_page()
+    return hang(Path())
+
+
+def spin_on_page(begin_page: Callable[[], None]) -> ParsedDocument:
+    begin_page()
+    return spin(Path())
+
+
+def begin_for_ever(begin_page: Callable[[], None]) -> ParsedDocument:
+    while True:
+        begin_page()
+
+
+def eat_on_page(begin_page: Callable[[], None]) -> ParsedDocument:
+    """More than a file may take, less than a page read by OCR may."""
+    begin_page()
+    held = bytearray(384 << 20)
+    return make_document(str(len(held)))
+
+
+def burn_seconds(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 def make_document(text: str) -> ParsedDocument:
     page = Page(number=1, start=0, end=len(text), verdict=PageVerdict.INDEXED)
     return ParsedDocument(text=text, pages=[page], language="en")
@@ -122,4 +162,11 @@ DEEDS: dict[str, Callable[[Path], ParsedDocument]] = {
     "write": write,
     "env": lambda _: make_document(" ".join(sorted(os.environ))),
     "pid": lambda _: make_document(str(os.getpid())),
+}
+PAGED_DEEDS: dict[str, Callable[[Callable[[], None]], ParsedDocument]] = {
+    "read slowly": read_slowly,
+    "hang on a page": hang_on_page,
+    "spin on a page": spin_on_page,
+    "eat on a page": eat_on_page,
+    "begin for ever": begin_for_ever,
 }

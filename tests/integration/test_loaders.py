@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,55 @@ def test_html_whose_charset_lies(tmp_path: Path, codec: str, declared: str, enco
     document = load(tmp_path, page.encode(codec), HTML)
     assert document.encoding == encoding
     assert "违约方应当承担" in document.text
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding"), [("utf-8-sig", "utf-8-sig"), ("utf-8", "utf-8"), ("gb18030", "gb18030")]
+)
+def test_html_declared_the_old_way(tmp_path: Path, codec: str, encoding: str) -> None:
+    """`http-equiv` is read like `charset`; a byte order mark, or that it is UTF-8, counts for more."""
+    declared = '<meta http-equiv="Content-Type" content="text/html; charset=gb2312">'
+    document = load(tmp_path, PAGE.replace("<head>", f"<head>{declared}").encode(codec), HTML)
+    assert document.encoding == encoding
+    assert "违约方应当承担" in document.text
+
+
+def test_html_that_is_nested_too_deep_for_the_first_reader(tmp_path: Path) -> None:
+    """The second one leaves out the same things, and keeps headings, cells and the words of links."""
+    deep = PAGE.replace("<article>", "<div>" * 250 + "<article>")
+    document = load(tmp_path, deep, HTML)
+    for wanted in ("<script>alert(1)</script>", "继续履行", "定金", "第一项义务的内容是按时交付", "return 1"):
+        assert wanted in document.text
+    for unwanted in ("hidden-style", "secret_script", "noscript words", "template words", "comment words"):
+        assert unwanted not in document.text
+    assert [heading.title for heading in document.headings] == ["合同法解读", "违约责任"]
+
+
+def test_html_refresh_and_base_lead_nowhere(tmp_path: Path) -> None:
+    head = '<meta http-equiv="refresh" content="0;url=http://127.0.0.1:9/x"><base href="http://127.0.0.1:9/">'
+    page = f"<html><head>{head}</head><body><p>Words of the page, enough to stand.</p></body></html>"
+    assert load(tmp_path, page, HTML).text == "Words of the page, enough to stand."
+
+
+def test_html_entities_are_not_multiplied(tmp_path: Path) -> None:
+    nested = "".join(f'<!ENTITY {name} "{f"&{below};" * 10}">' for below, name in pairwise("abcdefghij"))
+    page = (
+        f'<!DOCTYPE html [<!ENTITY a "lol">{nested}]><html><body><p>Before &j; after, words enough.</p></body></html>'
+    )
+    assert "lol" not in load(tmp_path, page, HTML).text
+
+
+@pytest.mark.parametrize(
+    "pointer", ["Related: The 15 weirdest galaxies", "Read more: What they are", "相关阅读：合同法的历史"]
+)
+def test_html_pointers_to_other_pages_are_left_out(tmp_path: Path, pointer: str) -> None:
+    page = PAGE.replace("<h2>", f'<p><a href="/other">{pointer}</a></p><h2>', 1)
+    assert load(tmp_path, page, HTML).text == load(tmp_path, PAGE, HTML).text
+
+
+def test_html_sentences_that_begin_like_a_pointer_stay(tmp_path: Path) -> None:
+    page = PAGE.replace("<h2>", "<p>相关阅读：本条与第五条一并阅读，不得单独适用。</p><h2>", 1)
+    assert "本条与第五条一并阅读" in load(tmp_path, page, HTML).text
 
 
 def test_html_entities_and_files_are_not_opened(tmp_path: Path) -> None:
