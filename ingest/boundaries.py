@@ -85,7 +85,7 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
     """
     if not text.strip():
         return []
-    spans = find_spans(text, [], len(text))
+    spans = find_spans(text, [], len(text), len(text))
     begins = spans.ranks >= Rank.SENTENCE
     for block in find_blocks(text):
         first, last = np.searchsorted(spans.starts, [block.start, block.end])
@@ -101,33 +101,58 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
     return list(zip(spans.starts[firsts].tolist(), spans.ends[lasts].tolist(), strict=True))
 
 
-def find_spans(text: str, extra: list[int], longest: int) -> Spans:
-    """Spans of `text`, with cuts at `extra` too, and hard cuts in runs longer than `longest` characters."""
+def find_spans(text: str, extra: list[int], longest: int, whole: int = 0) -> Spans:
+    """Spans of `text`, with cuts at `extra` too, and hard cuts in runs longer than `longest` characters.
+
+    Stretches between line breaks, sentence ends and `extra` that have at most `whole` characters are a span each, white
+    space inside included: words are many, and few sentences need to be cut.
+    """
     codes = read_codes(text)
     size = len(codes)
     kinds = build_class_table()[np.minimum(codes, 0xFFFF)]
     space = kinds == SPACE
     marks = find_marks(kinds)
+    feeds = np.flatnonzero(codes == LINE_FEED)
     sentence_ends = np.array(find_sentence_ends(text), dtype=np.int64)
     cut = np.zeros(size + 1, dtype=bool)
     cut[[0, size]] = True
-    cut[1:size] = space[1:] != space[:-1]
-    cut[1:size] |= ends_of_marks(kinds, marks)
     cut[sentence_ends] = True
     cut[extra] = True
+    coarse = cut.copy()
+    cut[1:size] |= space[1:] != space[:-1]
+    cut[1:size] |= ends_of_marks(kinds, marks)
     add_hard_cuts(cut, codes, kinds, longest)
-    cuts = np.flatnonzero(cut)
+    words = cuts = np.flatnonzero(cut)
+    if whole:
+        cuts = words[choose_cuts(words, coarse, space, feeds, whole)]
     at = np.flatnonzero(~space[cuts[:-1]])
     starts, ends = cuts[at], cuts[at + 1]
-    lines = np.searchsorted(np.flatnonzero(codes == LINE_FEED), starts)
+    lines = np.searchsorted(feeds, starts)
     ranks = rank_gaps(codes, marks, starts, ends, lines)
-    line_ends = find_line_ends(codes, starts, ends, lines)
+    line_ends = find_line_ends(codes, starts, ends, lines, words)
     ranks[line_ends] = np.maximum(ranks[line_ends], Rank.SENTENCE)
     found = np.searchsorted(starts, sentence_ends)
     found = found[found < len(starts)]
     breaks = np.diff(lines, prepend=0) > 0
     ranks[found] = np.maximum(ranks[found], np.where(breaks[found], Rank.ITEM, Rank.SENTENCE))
     return Spans(starts=starts, ends=ends, ranks=ranks, breaks=breaks, cuts=cuts, at=at, codes=codes)
+
+
+def choose_cuts(
+    cuts: Ints, coarse: NDArray[np.bool_], space: NDArray[np.bool_], feeds: Ints, whole: int
+) -> NDArray[np.bool_]:
+    """Which of `cuts` stay when stretches of `whole` characters do, shape (len(cuts),): the coarse ones, both edges of
+    white space with a line break in it or a coarse cut at it, and all others in longer stretches between those."""
+    stay = coarse[cuts]
+    blank = space[cuts[:-1]]
+    broken = np.diff(np.searchsorted(feeds, cuts)) > 0
+    edges = blank & (broken | stay[:-1] | stay[1:])
+    stay[:-1] |= edges
+    stay[1:] |= edges
+    kept = np.flatnonzero(stay)
+    long = np.diff(cuts[kept]) > whole
+    stay[:-1] |= np.repeat(long, np.diff(kept))
+    return stay
 
 
 def find_marks(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:

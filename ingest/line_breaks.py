@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Ints = NDArray[np.int64]
+
 NARROWEST, WIDEST = 40, 160  # columns of the longest line of wrapped text
 SLACK = 4  # columns that a full line may lack: a mark that must not begin a line stays with its word
 FULL_WIDTH = 0x2E80  # the first of the full-width code points, but for a few
@@ -18,13 +20,11 @@ EMPHASIS = np.array([ord(char) for char in "*_"], dtype=np.uint32)
 LINK = ord("[")
 
 
-def find_line_ends(
-    codes: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64], lines: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def find_line_ends(codes: NDArray[np.uint32], starts: Ints, ends: Ints, lines: Ints, words: Ints) -> Ints:
     """Indexes of the spans before which a line ends that is a sentence of its own.
 
-    `starts`, `ends` are the text's white-space-free spans, `lines` the number of the line that each stands on. A line
-    behind an empty one is not among them.
+    `starts`, `ends` are spans that hold no line break, `lines` the number of the line that each stands on, `words` the
+    offsets at which words begin or end. A line behind an empty one is not among them.
     """
     firsts = np.flatnonzero(np.diff(lines, prepend=-1))  # first span of each line that is not empty
     if len(firsts) < 2:
@@ -33,10 +33,11 @@ def find_line_ends(
     wide = np.concatenate(([0], np.cumsum(codes >= FULL_WIDTH, dtype=np.int64)))
     begins, stops = starts[firsts], ends[lasts]
     width = stops - begins + wide[stops] - wide[begins]
-    word = np.where(codes[begins] >= FULL_WIDTH, 2, ends[firsts] - begins)
+    word_ends = words[np.searchsorted(words, begins, side="right")]
+    word = np.where(codes[begins] >= FULL_WIDTH, 2, word_ends - begins)
     close = np.diff(lines[firsts], prepend=-2) == 1  # right below the line before
     small = is_small(codes[begins])
-    goes_on = small | (codes[begins] == LINK) | begins_with_subscript(codes, begins, ends[firsts])
+    goes_on = small | (codes[begins] == LINK) | begins_with_subscript(codes, begins, word_ends)
     goes_on[1:] |= np.isin(find_last_marks(codes, begins, stops)[:-1], GOES_ON)
     paragraphs = np.flatnonzero(~close)
     longest = np.maximum.reduceat(width, paragraphs)
@@ -46,7 +47,7 @@ def find_line_ends(
     breaks = np.add.reduceat(close, paragraphs, dtype=np.int64)
     filled = np.add.reduceat(close & full, paragraphs, dtype=np.int64)
     wrapped = (2 * filled >= breaks) & (longest >= NARROWEST) & (longest <= WIDEST)
-    found: NDArray[np.int64] = firsts[close & ~goes_on & ~wrapped[paragraph]]
+    found: Ints = firsts[close & ~goes_on & ~wrapped[paragraph]]
     return found
 
 
@@ -55,18 +56,14 @@ def is_small(letters: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return small
 
 
-def begins_with_subscript(
-    codes: NDArray[np.uint32], begins: NDArray[np.int64], word_ends: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def begins_with_subscript(codes: NDArray[np.uint32], begins: Ints, word_ends: Ints) -> NDArray[np.bool_]:
     """A digit alone, then a small letter: the 2 of "CO2 is", torn off where a page sets it lower."""
     digit = (codes[begins] >= ord("0")) & (codes[begins] <= ord("9")) & (word_ends - begins == 1)
     torn: NDArray[np.bool_] = digit & is_small(codes[np.minimum(begins + 2, len(codes) - 1)])
     return torn
 
 
-def find_last_marks(
-    codes: NDArray[np.uint32], begins: NDArray[np.int64], stops: NDArray[np.int64]
-) -> NDArray[np.uint32]:
+def find_last_marks(codes: NDArray[np.uint32], begins: Ints, stops: Ints) -> NDArray[np.uint32]:
     """The last character of each line before the asterisks of Markdown's emphasis: the colon of `**Answer:**`."""
     last = stops - 1
     for _ in range(2):

@@ -12,7 +12,6 @@ Sizes are whole thousandths of a token, because sums of whole numbers are the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.boundaries import Ints, Rank
+from kb.types import Counts
 
 MILLI = 1000
 # Cost of cutting at a border of each rank, beside ((size - target) / target)². A heading is cut off from its text
@@ -108,19 +108,21 @@ def divide(opens: list[int], closes: list[int], costs: list[float], sizes: Sizes
     """The cheapest division of the units between two anchors: `offset` + the index of each chunk's first unit."""
     target, smallest, largest = sizes.target, sizes.smallest, sizes.largest
     wide = 7 * target // 4
-    cheapest = [0.0]
+    before = [0.0]  # the cheapest division of what lies before each unit, with the cut at that unit
     came_from = [0]
     for last, close in enumerate(closes):
-        low, best, own = 0.0, -1, 0.0
+        low, best, own = float("inf"), -1, 0.0
         for first in range(last, -1, -1):
             size = close - opens[first]
-            if best >= 0 and (size > largest or (size > wide and own < GOOD_ENOUGH)):
+            if size > wide and best >= 0 and (size > largest or own < GOOD_ENOUGH):
                 break
-            miss = (size - target) / target
-            cost = miss * miss + (costs[first] if first else 0.0) + (TINY_COST if size < smallest else 0.0)
-            if best < 0 or cheapest[first] + cost < low:
-                low, best, own = cheapest[first] + cost, first, cost
-        cheapest.append(low)
+            miss = size / target - 1
+            cost = before[first] + miss * miss
+            if size < smallest:
+                cost += TINY_COST
+            if cost < low:
+                low, best, own = cost, first, cost - before[first] + costs[first]
+        before.append(low + costs[last + 1] if last + 1 < len(costs) else low)
         came_from.append(best)
     firsts = []
     place = len(closes)
@@ -145,7 +147,7 @@ def thin_units(units: Units, grain: int, largest: int) -> Ints:
     opens = units.opens.tolist()
     chosen = 0
     for index, before, (close, after), lucky in zip(loose.tolist(), certain, sizes, drawn, strict=True):
-        start = opens[max(before, chosen)]
+        start = opens[max(chosen, before)]
         size = close - start
         if (size >= grain and (lucky or size >= 3 * grain)) or after - start > largest:
             keep[index] = True
@@ -153,6 +155,6 @@ def thin_units(units: Units, grain: int, largest: int) -> Ints:
     return np.flatnonzero(keep)
 
 
-def as_tokens(counts: Sequence[float]) -> Ints:
+def as_tokens(counts: Counts) -> Ints:
     """Token counts as whole thousandths."""
     return np.rint(np.asarray(counts, dtype=np.float64) * MILLI).astype(np.int64)

@@ -13,11 +13,6 @@ CLOSERS = "”’」』】》〉）)\\]}\"'»］｝〕〗*_"
 FULL_MARKS = "。！？；…｡‼⁇⁈⁉"
 QUOTES = frozenset("”’」』\"'")
 OPENERS = frozenset("“‘「『《（(\"'[")
-# The mark, what closes behind it (quotes, brackets, an HTML tag, a reference "[3]"), and what follows.
-END = re.compile(
-    rf"[{FULL_MARKS}.!?](?:[{FULL_MARKS}.!?{CLOSERS}]|</\w{{1,9}}>|\[\w{{1,3}}\])*+"
-    r"(?=(\s*)([“‘「『《（(\"'\[*_]*)(\w{0,12}))"
-)
 SPEAKING = (
     r"(?<![小听传据聽傳據])[说說説]|(?<![知难味街频渠报通難頻報])道"
     r"|(?<![学访疑慰顾學訪顧])[问問]|(?<!问)答|[喊叫嚷吼骂罵]"
@@ -76,13 +71,28 @@ AFTER_HOURS = frozenset(
 )
 
 
+# The plain cases, which need no second look: a full-width mark and no quote; a full stop behind four small letters that
+# are no abbreviation and before a capital. Then any mark with what closes behind it (quotes, brackets, an HTML tag, a
+# reference "[3]"), and what follows.
+ABBREVIATED = "".join(
+    rf"(?<!{word}\.)"
+    for word in sorted(TITLES | BEFORE_NUMBER | SELDOM_LAST | OFTEN_LAST)
+    if re.match(r"[a-z]{4}", word)
+)
+END = re.compile(
+    rf"[{FULL_MARKS}.!?](?:"
+    rf"(?:(?<=[。；])(?![{FULL_MARKS}.!?{CLOSERS}<\[])|(?<=[a-z]{{4}}\.){ABBREVIATED}(?=\s[A-Z]))()"
+    rf"|(?:[{FULL_MARKS}.!?{CLOSERS}]|</\w{{1,9}}>|\[\w{{1,3}}\])*+(?=(\s*)([“‘「『《（(\"'\[*_]*)(\w{{0,12}})))"
+)
+
+
 def is_han(char: str) -> bool:
     return "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
 
 
 def find_sentence_ends(text: str) -> list[int]:
     """Offsets just behind each sentence's last mark, closing quotes and brackets included, in order."""
-    return [found.end() for found in END.finditer(text) if ends_sentence(text, found)]
+    return [found.end() for found in END.finditer(text) if found.lastindex == 1 or ends_sentence(text, found)]
 
 
 def ends_sentence(text: str, found: re.Match[str]) -> bool:
@@ -93,7 +103,7 @@ def ends_sentence(text: str, found: re.Match[str]) -> bool:
         return ends_after_ellipsis(text, found)
     if mark in FULL_MARKS:
         return ends_after_full_mark(text, found)
-    space, opener, word = found.groups()
+    _, space, opener, word = found.groups()
     if not space and end < len(text) and not may_follow_glued(text, start, end):
         return False
     if begins_small(word) and "\n" not in space and (not opener or opens_aside(text, found)):
@@ -115,7 +125,7 @@ def may_follow_glued(text: str, start: int, end: int) -> bool:
 
 def opens_aside(text: str, found: re.Match[str]) -> bool:
     """Whether a bracket opens behind the marks, and not around a list number: "(iii) Then …"."""
-    return found[2] == "(" and text[found.end(3) : found.end(3) + 1] != ")"
+    return found[3] == "(" and text[found.end(4) : found.end(4) + 1] != ")"
 
 
 def begins_small(word: str) -> bool:
@@ -126,7 +136,7 @@ def begins_small(word: str) -> bool:
 def ends_after_full_mark(text: str, found: re.Match[str]) -> bool:
     start, end = found.span()
     if text[end - 1] in QUOTES:
-        space, _, word = found.groups()
+        _, space, _, word = found.groups()
         if space:
             return not (word.isascii() and begins_small(word))
         return QUOTE_GOES_ON.match(text, end) is None
@@ -139,7 +149,7 @@ def ends_after_full_mark(text: str, found: re.Match[str]) -> bool:
 def ends_after_ellipsis(text: str, found: re.Match[str]) -> bool:
     """In Chinese an ellipsis closes unless the next word says otherwise; in English it may stand anywhere."""
     start, end = found.span()
-    space, _, word = found.groups()
+    _, space, _, word = found.groups()
     quoted = text[end - 1] in QUOTES
     if is_han(text[start - 1 : start]) or is_han(word[:1]):
         if quoted:

@@ -23,6 +23,8 @@ from kb.types import Page, ParsedDocument, TextChunk
 
 # A tokenizer may call a megabyte without spaces one unknown token; a chunk's length must not follow it there.
 MOST_CHARACTERS_A_TOKEN = 16
+# Units are joined until they hold this part of a chunk's target, which packing then takes as one.
+THINNING = 6
 # A unit over the budget is opened at the best of these that does.
 OPENINGS = (Rank.LINE, Rank.CLAUSE, Rank.COMMA, Rank.WORD, Rank.KEEP)
 
@@ -75,18 +77,22 @@ def split_document(parsed: ParsedDocument, counter: TokenCounter, settings: Spli
         return []
     lines = outline_headings(text, parsed.headings)
     extra = [offset for line in lines for offset in (line.start, line.end)]
-    spans = find_spans(text, extra, max(4, settings.max_tokens // 4))
-    measure = measure_spans(text, spans, counter)
-    largest = settings.max_tokens * MILLI
-    ranks = rank_blocks(spans, measure, find_blocks(text), largest)
-    titled = mark_headings(spans, ranks, measure, lines, largest)
-    chosen = np.flatnonzero(choose_units(ranks, measure, titled, largest))
+    blocks, largest = find_blocks(text), settings.max_tokens * MILLI
+    for whole in (settings.max_tokens, 0):  # sentences whole at first, in words only where one is over its budget
+        spans = find_spans(text, extra, max(4, settings.max_tokens // 4), whole)
+        measure = measure_spans(text, spans, counter)
+        ranks = rank_blocks(spans, measure, blocks, largest)
+        titled = mark_headings(spans, ranks, measure, lines, largest)
+        room = reserve_for_headings(ranks, measure, titled, largest)
+        if (measure.closes - measure.opens <= room).all():
+            break
+    chosen = np.flatnonzero(choose_units(ranks, measure, room))
     firsts = pack_spans(spans, ranks, measure, chosen, settings.sizes)
     return build_chunks(spans, measure, firsts, find_paths(spans, firsts, titled, lines), parsed.pages)
 
 
 def measure_spans(text: str, spans: Spans, counter: TokenCounter) -> Measure:
-    counted = as_tokens(counter.count_spans(text, spans.cuts.tolist()))
+    counted = as_tokens(counter.count_spans(text, spans.cuts))
     least = np.diff(spans.cuts) * (MILLI // MOST_CHARACTERS_A_TOKEN)
     tokens = np.concatenate(([0], np.cumsum(counted)))
     packed = np.concatenate(([0], np.cumsum(np.maximum(counted, least))))
@@ -151,12 +157,9 @@ def mark_headings(
     return titled
 
 
-def choose_units(
-    ranks: NDArray[np.int8], measure: Measure, titled: NDArray[np.bool_], largest: int
-) -> NDArray[np.bool_]:
-    """Which spans begin a unit: every good border, and in units over the budget the best inner ones that do."""
+def choose_units(ranks: NDArray[np.int8], measure: Measure, room: Ints) -> NDArray[np.bool_]:
+    """Which spans begin a unit: every good border, and in units over their `room` the best inner ones that do."""
     chosen = (ranks >= Rank.SENTENCE) | (ranks == Rank.KEEP)
-    room = reserve_for_headings(ranks, measure, titled, largest)
     for opening in OPENINGS:
         firsts = np.flatnonzero(chosen)
         lasts = np.append(firsts[1:], len(ranks))
@@ -181,8 +184,10 @@ def reserve_for_headings(ranks: NDArray[np.int8], measure: Measure, titled: NDAr
 def pack_spans(spans: Spans, ranks: NDArray[np.int8], measure: Measure, chosen: Ints, sizes: Sizes) -> Ints:
     """Indexes of the spans that begin a chunk; `chosen` are those that begin a unit."""
     fine = make_units(spans, ranks, measure, chosen)
-    coarse = chosen[thin_units(fine, max(1, sizes.target // 16), sizes.largest)]
-    return coarse[pack_units(make_units(spans, ranks, measure, coarse), sizes)]
+    kept = thin_units(fine, max(1, sizes.target // THINNING), sizes.largest)
+    closes = fine.closes[np.append(kept[1:], len(chosen)) - 1]
+    coarse = Units(opens=fine.opens[kept], closes=closes, ranks=fine.ranks[kept], hashes=fine.hashes[kept])
+    return chosen[kept[pack_units(coarse, sizes)]]
 
 
 def make_units(spans: Spans, ranks: NDArray[np.int8], measure: Measure, firsts: Ints) -> Units:

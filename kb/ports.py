@@ -8,10 +8,12 @@ from typing import Any, Protocol
 from kb.types import (
     Candidate,
     ChangeSet,
+    Counts,
     Filter,
     GateReport,
     Head,
     IndexRow,
+    Offsets,
     Source,
     StoredChunk,
     Vectors,
@@ -24,7 +26,7 @@ OrdinalRange = tuple[int, int, int]  # version id, first ordinal, last ordinal
 class TokenCounter(Protocol):
     """Counts tokens of one embedding model. Thread-safe."""
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         """Tokens of each span `text[cuts[i]:cuts[i + 1]]`, in one pass over `text`.
 
         `cuts` ascends from 0 to `len(text)`; the answer has `len(cuts) - 1` numbers, ≥ 0. A token that straddles a cut

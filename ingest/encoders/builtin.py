@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kb.tokens import HAN_TOKENS, OTHER_TOKENS
-from kb.types import Vectors
+from kb.types import Counts, Offsets, Vectors
 
 DIMENSION = 512
 VERSION = 1
@@ -64,13 +64,13 @@ class BuiltinEncoder:
     def embed_question(self, question: str) -> Vectors:
         return self.embed_texts([question])
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         """Equals `kb.tokens.estimate_tokens` of every span."""
         places = np.asarray(cuts, dtype=np.int64)
         codes = read_codes(text)
         han = ((codes >= 0x3400) & (codes <= 0x9FFF)) | ((codes >= 0xF900) & (codes <= 0xFAFF))
         counted = np.diff(np.concatenate(([0], np.cumsum(han)))[places])
-        tokens: list[float] = (HAN_TOKENS * counted + OTHER_TOKENS * (np.diff(places) - counted)).tolist()
+        tokens: NDArray[np.float64] = HAN_TOKENS * counted + OTHER_TOKENS * (np.diff(places) - counted)
         return tokens
 
 

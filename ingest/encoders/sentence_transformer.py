@@ -7,8 +7,9 @@ gigabyte.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ingest.encoders.model_folder import check_model_folder, choose_instruction, fingerprint_folder, say_unavailable
-from kb.types import Vectors
+from kb.types import Counts, Offsets, Vectors
 
 SLICE = 1 << 12  # characters tokenised in one go when counting
 FALLBACK_LENGTH = 512
@@ -74,6 +75,7 @@ class SentenceTransformerEncoder:
         self.name = name
         self._model = model
         self._tokenizer = model.tokenizer
+        self._counting = copy_backend(model.tokenizer)
         self._lock = Lock()
         self._batch_tokens = batch_tokens
         self._instruction = choose_instruction(name, folder)
@@ -95,23 +97,20 @@ class SentenceTransformerEncoder:
     def embed_question(self, question: str) -> Vectors:
         return self.embed_texts([self._instruction + question])
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         """Tokenises `text` once, in slices that depend on the text alone, so that spans add up however it is cut."""
         edges = slice_text(text)
         parts = [replace_surrogates(text[first:last]) for first, last in pairwise(edges)]
         places = np.asarray(cuts, dtype=np.int64)
-        counts = np.zeros(max(0, len(places) - 1), dtype=np.int64)
+        counts = np.zeros(max(0, len(places) - 1))
         if not parts or not len(counts):
-            return [0.0] * len(counts)
-        with self._lock:
-            found = self._tokenizer(
-                parts, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
-            )["offset_mapping"]
-        for edge, offsets in zip(edges, found, strict=False):
-            starts = np.fromiter((start for start, _ in offsets), dtype=np.int64, count=len(offsets)) + edge
+            return counts
+        for edge, encoding in zip(edges, self._counting.encode_batch(parts, add_special_tokens=False), strict=False):
+            offsets = encoding.offsets
+            starts = np.fromiter(chain.from_iterable(offsets), dtype=np.int64, count=2 * len(offsets))[::2] + edge
             spans = np.searchsorted(places, starts, side="right") - 1
             counts += np.bincount(np.clip(spans, 0, len(counts) - 1), minlength=len(counts))
-        return counts.astype(float).tolist()
+        return counts
 
     def _tokenise(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
         whole = [replace_surrogates(text).strip() for text in texts]
@@ -137,6 +136,14 @@ class SentenceTransformerEncoder:
             raise say_unavailable(self.name, "the model gave vectors that are no numbers or zero")
         unit: Vectors = (found / norms).astype(np.float32)
         return unit
+
+
+def copy_backend(tokenizer: Any) -> Any:  # noqa: ANN401  untyped there
+    """The tokenizer's compiled part, by itself: never told to cut or pad, so that threads may share it."""
+    backend = deepcopy(tokenizer.backend_tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
 
 
 def pad_rows(rows: Sequence[list[int]], value: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ from kb.types.documents import (
 )
 from kb.types.gate import Candidate, GateReport, SafetyLimits
 from kb.types.golden import GoldenQuestion, NewGoldenQuestion
-from kb.types.index import ChangeSet, Filter, Head, IndexRow, Match, Vectors, VisibleChunk
+from kb.types.index import ChangeSet, Counts, Filter, Head, IndexRow, Match, Offsets, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
 from kb.types.revisions import Revision, RevisionPaths
@@ -26,6 +26,7 @@ __all__ = [
     "Candidate",
     "ChangeSet",
     "ChunkToStage",
+    "Counts",
     "Document",
     "DocumentError",
     "DocumentStatus",
@@ -44,6 +45,7 @@ __all__ = [
     "Match",
     "Metadata",
     "NewGoldenQuestion",
+    "Offsets",
     "Page",
     "PageVerdict",
     "ParsedDocument",

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from kb.types.documents import Metadata
 
+Offsets = Sequence[int] | NDArray[np.int64]
+Counts = Sequence[float] | NDArray[np.float64]
 Vectors = NDArray[np.float32]  # shape (n, dimension), unit length, C-contiguous
 
 

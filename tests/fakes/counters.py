@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+
+from kb.types import Counts, Offsets
 
 
 class WordCounter:
@@ -12,7 +13,7 @@ class WordCounter:
     def __init__(self) -> None:
         self.calls = 0
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         self.calls += 1
         counts = [0.0] * (len(cuts) - 1)
         span = 0
@@ -33,5 +34,5 @@ class WordCounter:
 class HeavyCounter:
     """Four tokens a character, as a byte-level tokenizer may need."""
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         return [4.0 * (last - first) for first, last in pairwise(cuts)]

@@ -14,7 +14,7 @@ import numpy as np
 from kb.errors import Gone, NotFound, Unavailable
 from kb.ports import OrdinalRange
 from kb.tokens import estimate_tokens
-from kb.types import ChangeSet, Filter, Head, IndexRow, StoredChunk, Vectors, VisibleChunk
+from kb.types import ChangeSet, Counts, Filter, Head, IndexRow, Offsets, StoredChunk, Vectors, VisibleChunk
 
 
 class HashEncoder:
@@ -43,7 +43,7 @@ class HashEncoder:
     def embed_question(self, question: str) -> Vectors:
         return self.embed_texts([question])
 
-    def count_spans(self, text: str, cuts: Sequence[int]) -> Sequence[float]:
+    def count_spans(self, text: str, cuts: Offsets) -> Counts:
         return [estimate_tokens(text[a:b]) for a, b in pairwise(cuts)]
 
 
