@@ -43,7 +43,7 @@ class SentenceSplitter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunker:
-    """`sample`: bytes of UTF-8 that it is timed on, some seconds' work; `at_least`: how many times as fast ours must be."""
+    """`sample`: bytes of UTF-8 it is timed on, some seconds' work; `at_least`: how many times as fast ours must be."""
 
     name: str
     package: str
