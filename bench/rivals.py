@@ -43,8 +43,7 @@ class SentenceSplitter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunker:
-    """`sample`: bytes of UTF-8 that it is timed on, about a second's work; `at_least`: how many times as fast ours must
-    be."""
+    """`sample`: bytes of UTF-8 it is timed on, some seconds' work; `at_least`: how many times as fast ours must be."""
 
     name: str
     package: str
@@ -138,9 +137,9 @@ CHUNKERS = (
     Chunker(name="LangChain Recursive, our counter", package="langchain_text_splitters", sample=1000 * KB,
             make=make_langchain),
     Chunker(name="chonkie SentenceChunker, characters", package="chonkie", sample=2000 * KB, make=make_chonkie),
-    Chunker(name="LlamaIndex SentenceSplitter, our counter", package="llama_index", sample=600 * KB,
+    Chunker(name="LlamaIndex SentenceSplitter, our counter", package="llama_index", sample=4000 * KB,
             make=make_llama_index),
-    Chunker(name="LlamaIndex SentenceSplitter as it comes", package="llama_index", sample=600 * KB,
+    Chunker(name="LlamaIndex SentenceSplitter as it comes", package="llama_index", sample=4000 * KB,
             make=make_llama_index_as_it_comes, at_least=25.0),
     Chunker(name="pysbd, sentences alone", package="pysbd", sample=60 * KB, make=make_pysbd_chunker),
 )  # fmt: skip
