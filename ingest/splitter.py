@@ -23,8 +23,8 @@ from kb.types import Page, ParsedDocument, TextChunk
 
 # A tokenizer may call a megabyte without spaces one unknown token; a chunk's length must not follow it there.
 MOST_CHARACTERS_A_TOKEN = 16
-# Units are joined until they hold this part of a chunk's target, which packing then takes as one. Coarser is quicker, but
-# at a sixth fewer answers were found within a budget (cmrc_long_zh @1024 .9525, at a tenth .9625).
+# Units are joined until they hold this part of a chunk's target, which packing then takes as one. Coarser is quicker,
+# but at a sixth fewer answers were found within a budget (cmrc_long_zh @1024 .9525, at a tenth .9625).
 THINNING = 10
 # A unit over the budget is opened at the best of these that does.
 OPENINGS = (Rank.LINE, Rank.CLAUSE, Rank.COMMA, Rank.WORD, Rank.KEEP)
