@@ -15,7 +15,7 @@ from ingest.indexing import Indexer, IndexRun
 from kb.catalog.catalog import Catalog
 from kb.catalog.leases import Progress
 from kb.errors import DocumentFailed
-from kb.types import Job, JobState, StagedVersion
+from kb.types import GateReport, Job, JobState, StagedVersion
 
 FIRST_BATCH = 4  # documents; small, so that a user sees the first answers soon
 BATCH = 64
@@ -32,6 +32,15 @@ class Outcome:
     message: str = ""
     result: Mapping[str, Any] | None = None
     code: str | None = None
+
+
+def refuse_by_gate(report: GateReport, result: Mapping[str, Any]) -> Outcome:
+    """The end of a job whose candidate failed the golden questions: nothing of it is published."""
+    reason = (
+        f"the golden questions fare worse: hit rate {report.hit_rate_before:.2f} → {report.hit_rate_after:.2f}, "
+        f"MRR {report.mrr_before:.2f} → {report.mrr_after:.2f}; nothing was published"
+    )
+    return Outcome(state=JobState.FAILED, code="gate_refused", message=reason, result=result)
 
 
 class UploadPipeline:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingest.indexing import Cut, cut_text, write_input
-from ingest.pipeline import Outcome
+from ingest.pipeline import Outcome, refuse_by_gate
 from ingest.splitter import SplitterSettings
 from kb.catalog.catalog import Catalog
 from kb.catalog.jobs import NewJob
@@ -140,7 +140,7 @@ class Reindexer:
         report = self._ask_gate(run)
         if report is not None and not report.passed:
             self._spaces.abandon_building(run.job)
-            return _refuse(report)
+            return refuse_by_gate(report, {"gate": report.describe()})
         if not self._seal(run):
             return None
         while not (revision := self._catalog.swaps.swap(run.job, run.space_id, report)):
@@ -276,10 +276,3 @@ class Reindexer:
         log.info("reindex.swapped kb=%s space=%d revision=%d", run.kb_id, run.space_id, revision)
         message = f"revision {revision}: {size.vectors - reused} strings embedded, {reused} reused"
         return Outcome(state=JobState.SUCCEEDED, message=message, result=result)
-
-
-def _refuse(report: GateReport) -> Outcome:
-    rates = f"{report.hit_rate_before:.3f} → {report.hit_rate_after:.3f}"
-    message = f"the gate refused it: hit rate of {report.questions} golden questions {rates}; nothing was changed"
-    result = {"gate": report.describe()}
-    return Outcome(state=JobState.FAILED, message=message, result=result, code="gate_refused")

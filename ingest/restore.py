@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ingest.indexing import Indexer, allow_one
-from ingest.pipeline import Outcome
+from ingest.pipeline import Outcome, refuse_by_gate
 from kb.catalog.catalog import Catalog
 from kb.catalog.leases import Progress
 from kb.catalog.restoring import RestorePlan
@@ -50,7 +50,7 @@ class RestorePipeline:
                 return None
             report = self._ask_gate(job, space_id, plan)
             if report is not None and not report.passed:
-                return _refuse(number, report)
+                return refuse_by_gate(report, {"restored": None, "gate": report.describe()})
             gate = report.describe() if report is not None else None
             result = self._catalog.restores.publish(job, space_id, gate)
             if result is not None:
@@ -105,14 +105,3 @@ def _tell(result: Mapping[str, Any]) -> Outcome:
     if result["revision"] is None:
         message = f"nothing to do: what answers is what answered at revision {number}"
     return Outcome(state=JobState.SUCCEEDED, message=message, result=result)
-
-
-def _refuse(number: int, report: GateReport) -> Outcome:
-    fall = f"hit rate {report.hit_rate_before:.2f} → {report.hit_rate_after:.2f}"
-    fall += f", MRR {report.mrr_before:.2f} → {report.mrr_after:.2f}"
-    return Outcome(
-        state=JobState.FAILED,
-        code="gate_refused",
-        message=f"golden questions would fare worse at revision {number}: {fall}; restore with gate=false all the same",
-        result={"restored": None, "gate": report.describe()},
-    )

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from ingest.indexing import Indexer, IndexRun, allow_one
-from ingest.pipeline import Outcome
+from ingest.pipeline import Outcome, refuse_by_gate
 from ingest.sources.intake import Fault, FileIntake
 from ingest.sources.look import Look, list_source, look_at
 from ingest.sources.registry import Roots
@@ -192,14 +192,6 @@ class FolderSync:
         )
         publication = self._catalog.syncs.publish(night.job, space_id, change, report)
         return _succeed({**result, "revision": publication.revision or None})
-
-
-def refuse_by_gate(report: GateReport, result: Mapping[str, Any]) -> Outcome:
-    reason = (
-        f"the golden questions fare worse: hit rate {report.hit_rate_before:.2f} → {report.hit_rate_after:.2f}, "
-        f"MRR {report.mrr_before:.2f} → {report.mrr_after:.2f}; nothing was published"
-    )
-    return Outcome(state=JobState.FAILED, code="gate_refused", message=reason, result=result)
 
 
 def _measure(night: Night) -> Progress:
