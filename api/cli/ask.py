@@ -10,12 +10,12 @@ import click
 from api.cli.client import kb_path
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.output import format_pages, put_on_one_line
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 
 @click.command()
 @click.argument("question", type=TEXT)
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
 @talk_to_server

@@ -12,7 +12,7 @@ from api.cli.client import Client, kb_path
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.ledger import describe_pages, is_partial, warn_of_partial, write_ledger
 from api.cli.output import format_size, put_on_one_line
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 STATUSES = ("pending", "indexing", "ready", "failed")
 HEADERS = ("path", "status", "pages", "chunks", "size", "language", "error")
@@ -30,7 +30,7 @@ class DocumentOptions(TypedDict):
 
 @click.command()
 @click.argument("name", metavar="[PATH_OR_ID]", required=False, type=TEXT)
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--status", type=click.Choice(STATUSES), help="Only documents in this state.")
 @click.option("--prefix", type=TEXT, help="Only documents whose path begins so.")
 @click.option("--partial", is_flag=True, help="Only documents of which some pages have text and others have none.")
@@ -105,7 +105,7 @@ def make_row(document: Mapping[str, Any]) -> Sequence[object]:
 
 @click.command()
 @click.argument("paths", metavar="[PATH_OR_ID]...", nargs=-1, type=TEXT)
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--prefix", type=TEXT, help="Delete every document whose path begins so.")
 @click.option("--yes", is_flag=True, help="With --prefix: do not ask.")
 @talk_to_server

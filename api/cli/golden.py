@@ -11,18 +11,16 @@ from api.cli.client import kb_path
 from api.cli.failures import CallFailed
 from api.cli.jobs import refuse_options
 from api.cli.output import trim_text
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 TRIMMED = 60  # characters of a question in a table
 MOST_FAULTS = 20  # of an import, told on the terminal
 BOM = b"\xef\xbb\xbf"  # put before UTF-8 by some editors; no JSON
 FIELDS = ("question", "paths", "answers")
 
-choose_kb = click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
-
 
 @click.group(invoke_without_command=True)
-@choose_kb
+@kb_option
 @click.pass_context
 @talk_to_server
 def golden(session: Session, ctx: click.Context, kb: str | None) -> None:
@@ -34,7 +32,7 @@ def golden(session: Session, ctx: click.Context, kb: str | None) -> None:
 
 
 @golden.command("list")
-@choose_kb
+@kb_option
 @talk_to_server
 def list_questions(session: Session, kb: str | None) -> None:
     """List the golden questions."""
@@ -63,7 +61,7 @@ def write_list(session: Session, kb: str | None) -> None:
     "--path", "paths", multiple=True, type=TEXT, help="A document that answers it, or a folder with / at its end."
 )
 @click.option("--answer", "answers", multiple=True, type=TEXT, help="Words that the passage found must hold.")
-@choose_kb
+@kb_option
 @talk_to_server
 def add(session: Session, question: str, paths: Sequence[str], answers: Sequence[str], kb: str | None) -> None:
     """Add QUESTION with what must be found for it: one of the paths, one of the answers, or both."""
@@ -80,7 +78,7 @@ def add(session: Session, question: str, paths: Sequence[str], answers: Sequence
 @golden.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--replace", is_flag=True, help="In place of those that are there.")
-@choose_kb
+@kb_option
 @talk_to_server
 def import_questions(session: Session, file: BinaryIO, kb: str | None, *, replace: bool) -> None:
     """Add the questions of FILE, all or none: one JSON object a line with question, paths, answers. - reads stdin."""
@@ -99,7 +97,7 @@ def import_questions(session: Session, file: BinaryIO, kb: str | None, *, replac
 
 
 @golden.command()
-@choose_kb
+@kb_option
 @talk_to_server
 def export(session: Session, kb: str | None) -> None:
     """Print the questions as `import` takes them: one JSON object a line, with --json or without."""
@@ -109,7 +107,7 @@ def export(session: Session, kb: str | None) -> None:
 
 @golden.command()
 @click.argument("question_id", metavar="ID", type=NAME)
-@choose_kb
+@kb_option
 @talk_to_server
 def rm(session: Session, question_id: str, kb: str | None) -> None:
     """Delete one golden question."""
@@ -121,7 +119,7 @@ def rm(session: Session, question_id: str, kb: str | None) -> None:
 
 
 @golden.command()
-@choose_kb
+@kb_option
 @talk_to_server
 def run(session: Session, kb: str | None) -> None:
     """Ask all of them now: at which rank is each answered?"""

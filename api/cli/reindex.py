@@ -11,14 +11,14 @@ from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import ExitCode
 from api.cli.jobs import write_job
 from api.cli.progress import show_stage
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 from api.cli.watch import Job, is_finished, job_path, watch_jobs
 
 PAUSE_S = 0.2
 
 
 @click.command()
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--full", is_flag=True, help="Also split and embed anew what the settings changed.")
 @click.option("--embedding-model", type=TEXT, help="With --full: the embedding model from then on.")
 @click.option("--no-gate", is_flag=True, help="With --full: do not ask the golden questions before the swap.")

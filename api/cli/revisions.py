@@ -11,16 +11,15 @@ from api.cli.client import kb_path
 from api.cli.failures import ExitCode
 from api.cli.jobs import refuse_options, write_job
 from api.cli.progress import show_stage
-from api.cli.session import NAME, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import Session, choose_knowledge_base, kb_option, talk_to_server
 from api.cli.watch import Job, job_path, watch_jobs
 
 HEADERS = ("number", "kind", "created at", "added", "changed", "removed", "gate", "restorable")
-CHOSEN = "Knowledge base, by name or id; may be left out when there is one."
 NUMBER = click.IntRange(min=1)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--kb", type=NAME, help=CHOSEN)
+@kb_option
 @click.pass_context
 @talk_to_server
 def revisions(session: Session, ctx: click.Context, kb: str | None) -> None:
@@ -32,7 +31,7 @@ def revisions(session: Session, ctx: click.Context, kb: str | None) -> None:
 
 
 @revisions.command("list")
-@click.option("--kb", type=NAME, help=CHOSEN)
+@kb_option
 @talk_to_server
 def list_revisions(session: Session, kb: str | None) -> None:
     """List revisions, newest first."""
@@ -63,7 +62,7 @@ def make_row(revision: Mapping[str, Any]) -> Sequence[object]:
 
 @revisions.command()
 @click.argument("number", type=NUMBER)
-@click.option("--kb", type=NAME, help=CHOSEN)
+@kb_option
 @talk_to_server
 def show(session: Session, number: int, kb: str | None) -> None:
     """Show one revision with the paths it changed."""
@@ -81,7 +80,7 @@ def show(session: Session, number: int, kb: str | None) -> None:
 
 @revisions.command()
 @click.argument("number", type=NUMBER)
-@click.option("--kb", type=NAME, help=CHOSEN)
+@kb_option
 @click.option(
     "--gate/--no-gate", default=True, help="Let golden questions refuse it (the default), or do not ask them."
 )

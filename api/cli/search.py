@@ -10,7 +10,7 @@ import click
 
 from api.cli.client import kb_path
 from api.cli.output import format_pages, put_on_one_line, trim_text
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 TRIMMED = 240  # characters of a passage without --full
 INDENT = "    "
@@ -27,7 +27,7 @@ class SearchOptions(TypedDict):
 
 @click.command()
 @click.argument("question", type=TEXT)
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--top-k", type=int, help="How many chunks to look for.")
 @click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="Which indexes to ask.")
 @click.option("--max-tokens", type=int, help="Budget for the text of all passages.")

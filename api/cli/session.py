@@ -54,6 +54,7 @@ class NameParam(TextParam):
 
 TEXT = TextParam()
 NAME = NameParam()
+kb_option = click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
 
 
 def talk_to_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:

@@ -13,10 +13,9 @@ import click
 from api.cli.client import kb_path
 from api.cli.jobs import refuse_options
 from api.cli.output import put_on_one_line
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 HEADERS = ("name", "kind", "schedule", "timezone", "next run", "uri")
-KB_HELP = "Knowledge base, by name or id; may be left out when there is one."
 
 
 class NewSourceOptions(TypedDict):
@@ -41,7 +40,7 @@ class ChangeOptions(TypedDict):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--kb", type=NAME, help=KB_HELP)
+@kb_option
 @click.pass_context
 @talk_to_server
 def sources(session: Session, ctx: click.Context, kb: str | None) -> None:
@@ -78,7 +77,7 @@ def show_next_run(source: Mapping[str, Any]) -> str | None:
 
 @sources.command()
 @click.argument("folder", type=TEXT)
-@click.option("--kb", type=NAME, help=KB_HELP)
+@kb_option
 @click.option("--name", type=NAME, help="First folder of its documents' paths (default: the folder's name).")
 @click.option("--schedule", type=TEXT, help='When it is synced, as a cron line: "30 2 * * *". Without: on request.')
 @click.option("--timezone", type=TEXT, help="Time zone of the schedule, as Asia/Shanghai (default: UTC).")
@@ -119,7 +118,7 @@ def make_uri(folder: str) -> str:
 
 @sources.command()
 @click.argument("name", type=NAME)
-@click.option("--kb", type=NAME, help=KB_HELP)
+@kb_option
 @talk_to_server
 def show(session: Session, name: str, kb: str | None) -> None:
     """Show the source NAME (or id)."""
@@ -128,7 +127,7 @@ def show(session: Session, name: str, kb: str | None) -> None:
 
 @sources.command()
 @click.argument("name", type=NAME)
-@click.option("--kb", type=NAME, help=KB_HELP)
+@kb_option
 @click.option("--folder", type=TEXT, help="Another folder.")
 @click.option("--schedule", type=TEXT, help="Another cron line.")
 @click.option("--timezone", type=TEXT, help="Another time zone of the schedule.")
@@ -163,7 +162,7 @@ def list_changes(options: ChangeOptions) -> dict[str, Any]:
 
 @sources.command()
 @click.argument("name", type=NAME)
-@click.option("--kb", type=NAME, help=KB_HELP)
+@kb_option
 @click.option("--keep-documents", is_flag=True, help="Leave its documents as if they had been uploaded.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @talk_to_server

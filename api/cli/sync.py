@@ -11,7 +11,7 @@ from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import ExitCode
 from api.cli.output import Output
 from api.cli.progress import show_stage
-from api.cli.session import NAME, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import NAME, Session, choose_knowledge_base, kb_option, talk_to_server
 from api.cli.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S, Job, is_finished, job_path, watch_jobs
 
 COUNTS = ("added", "changed", "moved", "removed", "unchanged")
@@ -28,7 +28,7 @@ class SyncOptions(TypedDict):
 @click.command()
 @click.argument("name", type=NAME, required=False)
 @click.option("--all", "every", is_flag=True, help="Sync every source of the knowledge base.")
-@click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
+@kb_option
 @click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
 @click.option("--force", is_flag=True, help="Compare every file, and go on even where too many would vanish.")
 @click.option("--include-deleted", is_flag=True, help="Bring back what was deleted as a document and is still there.")
