@@ -13,15 +13,19 @@ Sizes are whole thousandths of a token, because sums of whole numbers are the sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.boundaries import Ints, Rank
+from ingest.code_points import Codes
 from kb.types import Counts
 
+Floats = NDArray[np.float64]
+
 MILLI = 1000
+SLICE = 1 << 12  # borders hashed at a time: keeps the arrays in the processor's cache
+HASHED = 32  # characters before a border that its hash is of
 # Cost of cutting at a border of each rank, beside ((size - target) / target)². A heading is cut off from its text
 # only for the budget's sake.
 CUT_COST = {
@@ -36,8 +40,11 @@ CUT_COST = {
     Rank.PARAGRAPH: 0.0,
     Rank.HEADING: 0.0,
 }
+CUT_COSTS = np.array([CUT_COST[rank] for rank in Rank])
 TINY_COST = 1.5
 GOOD_ENOUGH = 20.0
+FEW = 250  # stretches between anchors: fewer are divided sooner one by one
+SHORT = 64  # units between two anchors: more are rare in running text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,32 +66,39 @@ class Sizes:
     largest: int
     reach: int
 
+    @property
+    def wide(self) -> int:
+        """Over this, a chunk is only made where the cut would be bad otherwise."""
+        return 7 * self.target // 4
 
-def hash_borders(codes: NDArray[np.uint32], ends: Ints) -> NDArray[np.uint32]:
+
+def hash_borders(codes: Codes, ends: Ints) -> NDArray[np.uint32]:
     """Hash of the 32 characters before each offset, shape (len(ends),)."""
+    padded = np.concatenate((np.zeros(HASHED, dtype=codes.dtype), codes[: ends[-1] if len(ends) else 0]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, HASHED)
     mixed = np.full(len(ends), 2166136261, dtype=np.uint32)
-    for back in range(1, 33):
-        places = ends - back
-        mixed ^= np.where(places >= 0, codes[np.maximum(places, 0)], 0).astype(np.uint32)
-        mixed *= np.uint32(16777619)
+    for start in range(0, len(ends), SLICE):
+        part = mixed[start : start + SLICE]
+        for column in reversed(windows[ends[start : start + SLICE]].T):
+            part ^= column
+            part *= np.uint32(16777619)
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(2246822519)
     return mixed ^ (mixed >> np.uint32(13))
 
 
-def pack_units(units: Units, sizes: Sizes) -> list[int]:
+def pack_units(units: Units, sizes: Sizes) -> Ints:
     """Indexes of the units that begin a chunk."""
     count = len(units.opens)
     if not count:
-        return []
-    anchors = [*find_anchors(units, sizes.reach), count]
-    opens, closes = units.opens.tolist(), units.closes.tolist()
-    table = [CUT_COST[Rank(rank)] for rank in range(len(Rank))]
-    costs = [table[rank] for rank in units.ranks.tolist()]
-    firsts: list[int] = []
-    for first, last in pairwise(anchors):
-        firsts.extend(divide(opens[first:last], closes[first:last], costs[first:last], sizes, first))
-    return firsts
+        return np.zeros(0, dtype=np.int64)
+    anchors = np.array([*find_anchors(units, sizes.reach), count])
+    costs = CUT_COSTS[units.ranks]
+    begins = np.zeros(count, dtype=bool)
+    for first, last in divide_short(units, costs, anchors, sizes, begins):
+        opens, closes = units.opens[first:last].tolist(), units.closes[first:last].tolist()
+        begins[[first + place for place in divide(opens, closes, costs[first:last].tolist(), sizes)]] = True
+    return np.flatnonzero(begins)
 
 
 def find_anchors(units: Units, reach: int) -> list[int]:
@@ -104,10 +118,9 @@ def find_anchors(units: Units, reach: int) -> list[int]:
     return [int(index) for index in np.flatnonzero(best | forced)]
 
 
-def divide(opens: list[int], closes: list[int], costs: list[float], sizes: Sizes, offset: int) -> list[int]:
-    """The cheapest division of the units between two anchors: `offset` + the index of each chunk's first unit."""
-    target, smallest, largest = sizes.target, sizes.smallest, sizes.largest
-    wide = 7 * target // 4
+def divide(opens: list[int], closes: list[int], costs: list[float], sizes: Sizes) -> list[int]:
+    """The cheapest division of the units between two anchors: index of each chunk's first unit."""
+    target, smallest, largest, wide = sizes.target, sizes.smallest, sizes.largest, sizes.wide
     before = [0.0]  # the cheapest division of what lies before each unit, with the cut at that unit
     came_from = [0]
     for last, close in enumerate(closes):
@@ -128,8 +141,70 @@ def divide(opens: list[int], closes: list[int], costs: list[float], sizes: Sizes
     place = len(closes)
     while place > 0:
         place = came_from[place]
-        firsts.append(offset + place)
+        firsts.append(place)
     return firsts[::-1]
+
+
+def divide_short(
+    units: Units, costs: Floats, anchors: Ints, sizes: Sizes, begins: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Divides as `divide` does all stretches between anchors of at most SHORT units, and sets `begins` at their chunks.
+
+    Gives those that are left: longer ones, and all where they are FEW. The others go step by step together, unit by
+    unit, so that what `divide` does for one unit is done for thousands at once.
+    """
+    lengths = np.diff(anchors)
+    short = (lengths <= SHORT) & (len(lengths) > FEW)
+    order = np.argsort(-lengths[short], kind="stable")
+    firsts, lengths = anchors[:-1][short][order], lengths[short][order]
+    before = np.zeros(len(units.opens) + 1)
+    came_from = np.zeros(len(units.opens), dtype=np.int64)
+    for step in range(SHORT):
+        begun = firsts[: np.searchsorted(-lengths, -step)]  # those of more than `step` units
+        if not len(begun):
+            break
+        low, best = find_cheapest(units, costs, before, begun, step, sizes)
+        lasts = begun + step
+        came_from[lasts] = best
+        inner = lengths[: len(begun)] > step + 1
+        before[lasts[inner] + 1] = low[inner] + costs[lasts[inner] + 1]
+    places = firsts + lengths
+    while len(places):
+        places = came_from[places - 1]
+        begins[places] = True
+        going = places > firsts
+        places, firsts = places[going], firsts[going]
+    long = np.flatnonzero(~short)
+    return list(zip(anchors[long].tolist(), anchors[long + 1].tolist(), strict=True))
+
+
+def find_cheapest(
+    units: Units, costs: Floats, before: Floats, begun: Ints, step: int, sizes: Sizes
+) -> tuple[Floats, Ints]:
+    """For the unit `step` behind each of `begun`: cost of the cheapest division up to it, and its last chunk's first.
+
+    `before` holds the cost of what lies before each unit up to there, with the cut at that unit; 0 at `begun`.
+    """
+    low, own = np.full(len(begun), np.inf), np.zeros(len(begun))
+    best = begun + step
+    closes = units.closes[best]
+    going = np.arange(len(begun))
+    for back in range(step + 1):
+        firsts = begun[going] + (step - back)
+        size = closes[going] - units.opens[firsts]
+        if back:
+            stay = (size <= sizes.wide) | ((size <= sizes.largest) & (own[going] >= GOOD_ENOUGH))
+            going, firsts, size = going[stay], firsts[stay], size[stay]
+            if not len(going):
+                break
+        miss = size / sizes.target - 1
+        cost = before[firsts] + miss * miss
+        cost = np.where(size < sizes.smallest, cost + TINY_COST, cost)
+        lower = cost < low[going]
+        found, firsts, cost = going[lower], firsts[lower], cost[lower]
+        low[found], best[found] = cost, firsts
+        own[found] = cost - before[firsts] + costs[firsts]
+    return low, best
 
 
 def thin_units(units: Units, grain: int, largest: int) -> Ints:

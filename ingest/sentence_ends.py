@@ -8,6 +8,7 @@ is bounded, so that cost is linear whatever the text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 CLOSERS = "”’」』】》〉）)\\]}\"'»］｝〕〗*_"
 FULL_MARKS = "。！？；…｡‼⁇⁈⁉"
@@ -71,18 +72,12 @@ AFTER_HOURS = frozenset(
 )
 
 
-# The plain cases, which need no second look: a full-width mark and no quote; a full stop behind four small letters that
-# are no abbreviation and before a capital. Then any mark with what closes behind it (quotes, brackets, an HTML tag, a
-# reference "[3]"), and what follows.
-ABBREVIATED = "".join(
-    rf"(?<!{word}\.)"
-    for word in sorted(TITLES | BEFORE_NUMBER | SELDOM_LAST | OFTEN_LAST)
-    if re.match(r"[a-z]{4}", word)
-)
+ABBREVIATIONS = TITLES | BEFORE_NUMBER | SELDOM_LAST | OFTEN_LAST
+
+# A mark with what closes behind it (quotes, brackets, an HTML tag, a reference "[3]"), and what follows.
 END = re.compile(
-    rf"[{FULL_MARKS}.!?](?:"
-    rf"(?:(?<=[。；])(?![{FULL_MARKS}.!?{CLOSERS}<\[])|(?<=[a-z]{{4}}\.){ABBREVIATED}(?=\s[A-Z]))()"
-    rf"|(?:[{FULL_MARKS}.!?{CLOSERS}]|</\w{{1,9}}>|\[\w{{1,3}}\])*+(?=(\s*)([“‘「『《（(\"'\[*_]*)(\w{{0,12}})))"
+    rf"[{FULL_MARKS}.!?](?:[{FULL_MARKS}.!?{CLOSERS}]|</\w{{1,9}}>|\[\w{{1,3}}\])*+"
+    r"(?=(\s*)([“‘「『《（(\"'\[*_]*)(\w{0,12}))"
 )
 
 
@@ -90,9 +85,20 @@ def is_han(char: str) -> bool:
     return "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
 
 
-def find_sentence_ends(text: str) -> list[int]:
-    """Offsets just behind each sentence's last mark, closing quotes and brackets included, in order."""
-    return [found.end() for found in END.finditer(text) if found.lastindex == 1 or ends_sentence(text, found)]
+def find_ends(text: str, marks: Iterable[int]) -> Iterator[int]:
+    """Offsets just behind the last mark, closing quotes and brackets included, of the sentences that end at `marks`."""
+    reached = 0
+    for mark in marks:
+        found = END.match(text, mark) if mark >= reached else None
+        if found:
+            reached = found.end()
+            if ends_sentence(text, found):
+                yield reached
+
+
+def goes_on(text: str, end: int) -> bool:
+    """Whether the sentence goes on behind a closing quote at `end`."""
+    return QUOTE_GOES_ON.match(text, end) is not None
 
 
 def ends_sentence(text: str, found: re.Match[str]) -> bool:
@@ -103,7 +109,7 @@ def ends_sentence(text: str, found: re.Match[str]) -> bool:
         return ends_after_ellipsis(text, found)
     if mark in FULL_MARKS:
         return ends_after_full_mark(text, found)
-    _, space, opener, word = found.groups()
+    space, opener, word = found.groups()
     if not space and end < len(text) and not may_follow_glued(text, start, end):
         return False
     if begins_small(word) and "\n" not in space and (not opener or opens_aside(text, found)):
@@ -125,7 +131,7 @@ def may_follow_glued(text: str, start: int, end: int) -> bool:
 
 def opens_aside(text: str, found: re.Match[str]) -> bool:
     """Whether a bracket opens behind the marks, and not around a list number: "(iii) Then …"."""
-    return found[3] == "(" and text[found.end(4) : found.end(4) + 1] != ")"
+    return found[2] == "(" and text[found.end(3) : found.end(3) + 1] != ")"
 
 
 def begins_small(word: str) -> bool:
@@ -136,10 +142,10 @@ def begins_small(word: str) -> bool:
 def ends_after_full_mark(text: str, found: re.Match[str]) -> bool:
     start, end = found.span()
     if text[end - 1] in QUOTES:
-        _, space, _, word = found.groups()
+        space, _, word = found.groups()
         if space:
             return not (word.isascii() and begins_small(word))
-        return QUOTE_GOES_ON.match(text, end) is None
+        return not goes_on(text, end)
     if text[start] in "！？":
         title = text.rfind("《", max(0, start - TITLE_REACH), start)
         return title < 0 or text.find("》", title, start) >= 0 or text.find("》", end, end + TITLE_REACH) < 0
@@ -149,7 +155,7 @@ def ends_after_full_mark(text: str, found: re.Match[str]) -> bool:
 def ends_after_ellipsis(text: str, found: re.Match[str]) -> bool:
     """In Chinese an ellipsis closes unless the next word says otherwise; in English it may stand anywhere."""
     start, end = found.span()
-    _, space, _, word = found.groups()
+    space, _, word = found.groups()
     quoted = text[end - 1] in QUOTES
     if is_han(text[start - 1 : start]) or is_han(word[:1]):
         if quoted:

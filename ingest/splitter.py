@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class SplitterSettings:
 
     target_tokens: int = 100
     max_tokens: int = 256
-    version: int = 2  # raised whenever the same settings would cut the same text elsewhere
+    version: int = 3  # raised whenever the same settings would cut the same text elsewhere
 
     def __post_init__(self) -> None:
         if not 16 <= self.target_tokens <= self.max_tokens:
@@ -209,14 +210,9 @@ def build_chunks(
     lasts = np.append(firsts[1:], len(spans.starts)) - 1
     starts, ends = spans.starts[firsts], spans.ends[lasts]
     tokens = -(-(measure.token_closes[lasts] - measure.token_opens[firsts]) // MILLI)
-    rows = zip(
-        starts.tolist(), ends.tolist(), tokens.tolist(), find_pages(pages, starts), find_pages(pages, ends - 1), paths,
-        strict=True,
-    )  # fmt: skip
-    return [
-        TextChunk(ordinal=ordinal, start=start, end=end, tokens=count, page_start=first, page_end=last, heading=path)
-        for ordinal, (start, end, count, first, last, path) in enumerate(rows)
-    ]
+    pages_of = find_pages(pages, starts), find_pages(pages, ends - 1)
+    rows = zip(count(), starts.tolist(), ends.tolist(), tokens.tolist(), *pages_of, paths)
+    return list(map(TextChunk._make, rows))
 
 
 def find_paths(spans: Spans, firsts: Ints, titled: NDArray[np.bool_], lines: Sequence[HeadingLine]) -> list[str | None]:

@@ -15,12 +15,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.code_points import read_codes
 from kb.tokens import HAN_TOKENS, OTHER_TOKENS
 from kb.types import Counts, Offsets, Vectors
 
 DIMENSION = 512
 VERSION = 1
-SLICE = 1 << 18  # characters hashed at a time: bounds the memory of a batch
+SLICE = 1 << 16  # characters counted or hashed at a time: keeps the arrays in the processor's cache
+FIRST_HAN = 0x3400
 PIECE = 4  # length of the word pieces
 
 Hashes = NDArray[np.uint64]
@@ -67,11 +69,26 @@ class BuiltinEncoder:
     def count_spans(self, text: str, cuts: Offsets) -> Counts:
         """Equals `kb.tokens.estimate_tokens` of every span."""
         places = np.asarray(cuts, dtype=np.int64)
-        codes = read_codes(text)
-        han = ((codes >= 0x3400) & (codes <= 0x9FFF)) | ((codes >= 0xF900) & (codes <= 0xFAFF))
-        counted = np.diff(np.concatenate(([0], np.cumsum(han)))[places])
-        tokens: NDArray[np.float64] = HAN_TOKENS * counted + OTHER_TOKENS * (np.diff(places) - counted)
+        han = np.diff(count_han_before(text, places))
+        tokens: NDArray[np.float64] = HAN_TOKENS * han + OTHER_TOKENS * (np.diff(places) - han)
         return tokens
+
+
+def count_han_before(text: str, places: Ints) -> Ints:
+    """Han characters before each of `places`, which are offsets in order."""
+    before = np.zeros(len(places), dtype=np.int64)
+    total = 0
+    for start in range(0, len(text), SLICE):
+        first, last = np.searchsorted(places, [start, start + SLICE])
+        before[first:last] = total
+        codes = read_codes(text[start : start + SLICE])
+        if codes.max() >= FIRST_HAN:
+            han = ((codes >= FIRST_HAN) & (codes <= 0x9FFF)) | ((codes >= 0xF900) & (codes <= 0xFAFF))
+            running = np.concatenate(([0], np.cumsum(han, dtype=np.int32)))
+            before[first:last] += running[places[first:last] - start]
+            total += int(running[-1])
+    before[np.searchsorted(places, len(text)) :] = total
+    return before
 
 
 def fold_text(text: str) -> str:
@@ -91,10 +108,6 @@ def slice_texts(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         yield first, texts[first:]
 
 
-def read_codes(text: str) -> Codes:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-
-
 @cache
 def build_kind_table() -> NDArray[np.uint8]:
     """Kind of each BMP code point: HAN (kana and Hangul too, which are hashed alike), LETTER (and digits), or 0."""
@@ -105,7 +118,7 @@ def build_kind_table() -> NDArray[np.uint8]:
 
 
 def embed_slice(texts: Sequence[str]) -> Vectors:
-    codes = read_codes("\n".join(texts))
+    codes = read_codes("\n".join(texts)).astype(np.uint32)
     owners = np.repeat(np.arange(len(texts)), [len(text) + 1 for text in texts])[: len(codes)]
     kinds = build_kind_table()[np.minimum(codes, 0xFFFF)]
     kinds[(codes >= 0x20000) & (codes <= 0x323AF)] = HAN

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.encoders.model_folder import check_model_folder, choose_instruction, fingerprint_folder, say_unavailable
 from kb.types import Counts, Offsets, Vectors
@@ -102,15 +103,13 @@ class SentenceTransformerEncoder:
         edges = slice_text(text)
         parts = [replace_surrogates(text[first:last]) for first, last in pairwise(edges)]
         places = np.asarray(cuts, dtype=np.int64)
-        counts = np.zeros(max(0, len(places) - 1))
-        if not parts or not len(counts):
-            return counts
-        for edge, encoding in zip(edges, self._counting.encode_batch(parts, add_special_tokens=False), strict=False):
-            offsets = encoding.offsets
-            starts = np.fromiter(chain.from_iterable(offsets), dtype=np.int64, count=2 * len(offsets))[::2] + edge
-            spans = np.searchsorted(places, starts, side="right") - 1
-            counts += np.bincount(np.clip(spans, 0, len(counts) - 1), minlength=len(counts))
-        return counts
+        if not parts or len(places) < 2:
+            return np.zeros(max(0, len(places) - 1))
+        found = self._counting.encode_batch(parts, add_special_tokens=False)
+        starts = np.concatenate([read_starts(one) + edge for edge, one in zip(edges, found, strict=False)])
+        before = np.searchsorted(np.sort(starts), places)
+        before[0], before[-1] = 0, len(starts)
+        return np.diff(before).astype(np.float64)
 
     def _tokenise(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
         whole = [replace_surrogates(text).strip() for text in texts]
@@ -144,6 +143,12 @@ def copy_backend(tokenizer: Any) -> Any:  # noqa: ANN401  untyped there
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+def read_starts(encoding: Any) -> NDArray[np.int64]:  # noqa: ANN401  untyped there
+    """Offset of each token's first character."""
+    offsets = encoding.offsets
+    return np.fromiter(chain.from_iterable(offsets), dtype=np.int64, count=2 * len(offsets))[::2]
 
 
 def pad_rows(rows: Sequence[list[int]], value: int) -> list[list[int]]:

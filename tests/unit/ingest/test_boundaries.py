@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.boundaries import Rank, find_sentences, find_spans
-from ingest.sentence_ends import find_sentence_ends
+from ingest import cuts
+from ingest.boundaries import Rank, find_sentence_ends, find_sentences, find_spans
+from ingest.code_points import code_text
 
 
 def sentences(text: str) -> list[str]:
-    ends = [0, *sorted(set(find_sentence_ends(text)) - {len(text)}), len(text)]
+    found = find_sentence_ends(text, code_text(text)).tolist()
+    ends = [0, *sorted(set(found) - {len(text)}), len(text)]
     return [text[first:last].strip() for first, last in pairwise(ends)]
 
 
@@ -155,3 +157,25 @@ def test_spans_hold_all_text_and_no_white_space(text: str) -> None:
         assert end - start <= 9
         place = end
     assert not text[place:].strip()
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word. ", "一句。", "\n", "\n\n", "\u3000", " ", "x, y: ", "z" * 20, "- a\n"]), max_size=60
+    )
+)
+def test_spans_are_the_same_however_short_the_stretches(parts: list[str]) -> None:
+    """A text is worked on in stretches; where these end must not show."""
+    text = "".join(parts)
+    for whole in (0, 30):
+        found = [find_spans(text, [], 8, whole)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cuts, "STRETCH", 10)
+            found.append(find_spans(text, [], 8, whole))
+        for name in ("starts", "ends", "ranks", "breaks", "cuts", "at"):
+            one, other = (getattr(spans, name).tolist() for spans in found)
+            assert one == other, name
+
+
+def test_white_space_is_never_cut_hard() -> None:
+    assert find_spans("a\n" + " " * 200 + "b", [], 8).cuts.tolist() == [0, 1, 202, 203]

@@ -243,7 +243,7 @@ def test_white_space_gives_no_chunks(text: str) -> None:
 
 
 def test_settings_are_checked_and_named() -> None:
-    assert SplitterSettings().fingerprint == "splitter-2-100-256"
+    assert SplitterSettings().fingerprint == "splitter-3-100-256"
     assert SplitterSettings(max_tokens=300).fingerprint != SplitterSettings().fingerprint
     with pytest.raises(ValueError, match="300 and 256"):
         SplitterSettings(target_tokens=300)
