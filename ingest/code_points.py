@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from ingest.sentence_ends import CLOSERS, FULL_MARKS
 Codes = NDArray[np.unsignedinteger[Any]]
 Classes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 SPACE, COMMA_MARK, CLAUSE_MARK, CLOSER, ASCII_WORD, EXTEND, SENTENCE_MARK = 1, 2, 3, 4, 5, 6, 7
 BYTE = 256
@@ -57,6 +59,14 @@ def find_classes(codes: Codes) -> Classes:
         else:
             classes[start : start + SLICE] = build_class_table().take(part, mode="clip")
     return classes
+
+
+def find_places(text: CodedText, test: Callable[[CodedText], Flags]) -> Ints:
+    """Offsets of the characters that `test` says yes to, which is asked of one slice of the text at a time."""
+    found = [
+        start + np.flatnonzero(test(text.cut_out(start, start + SLICE))) for start in range(0, len(text.codes), SLICE)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
 @cache

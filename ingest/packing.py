@@ -74,17 +74,24 @@ class Sizes:
 
 def hash_borders(codes: Codes, ends: Ints) -> NDArray[np.uint32]:
     """Hash of the 32 characters before each offset, shape (len(ends),)."""
-    padded = np.concatenate((np.zeros(HASHED, dtype=codes.dtype), codes[: ends[-1] if len(ends) else 0]))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, HASHED)
     mixed = np.full(len(ends), 2166136261, dtype=np.uint32)
-    for start in range(0, len(ends), SLICE):
-        part = mixed[start : start + SLICE]
-        for column in reversed(windows[ends[start : start + SLICE]].T):
-            part ^= column
-            part *= np.uint32(16777619)
+    early = np.searchsorted(ends, HASHED)
+    padded = np.concatenate((np.zeros(HASHED, dtype=codes.dtype), codes[:HASHED]))
+    mix_windows(mixed[:early], padded, ends[:early])
+    mix_windows(mixed[early:], codes, ends[early:] - HASHED)
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(2246822519)
     return mixed ^ (mixed >> np.uint32(13))
+
+
+def mix_windows(mixed: NDArray[np.uint32], codes: Codes, starts: Ints) -> None:
+    """Mixes into each of `mixed` the HASHED characters from its start, the last one first (FNV-1a, by characters)."""
+    for first in range(0, len(starts), SLICE):
+        part = mixed[first : first + SLICE]
+        windows = np.lib.stride_tricks.sliding_window_view(codes, HASHED)[starts[first : first + SLICE]]
+        for column in reversed(windows.T):
+            part ^= column
+            part *= np.uint32(16777619)
 
 
 def pack_units(units: Units, sizes: Sizes) -> Ints:

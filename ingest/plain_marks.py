@@ -20,13 +20,13 @@ from ingest.code_points import (
     CodedText,
     Codes,
     Flags,
+    Ints,
+    find_places,
     is_capital,
     is_digit,
     is_small,
 )
 from ingest.sentence_ends import ABBREVIATIONS, QUOTES, TITLE_REACH
-
-Ints = NDArray[np.int64]
 
 MARGIN = 16  # characters looked at around a mark, and more: marks nearer to an end of the text are not plain
 LONGEST_WORD = 9  # letters: longer than any abbreviation
@@ -60,7 +60,7 @@ class PlainMarks:
 def judge_marks(text: CodedText) -> PlainMarks:
     """All marks of the text."""
     codes = text.codes
-    places = np.flatnonzero((text.classes == SENTENCE_MARK) | (codes == SEMICOLON))
+    places = find_places(text, lambda part: (part.classes == SENTENCE_MARK) | (part.codes == SEMICOLON))
     first, last = np.searchsorted(places, [MARGIN, len(codes) - MARGIN])
     inner = places[first : max(first, last)]
     quoted = np.isin(codes[inner + 1], QUOTE_CODES)
@@ -99,7 +99,7 @@ def judge_full_width(text: CodedText, places: Ints, quoted: Flags) -> NDArray[np
     verdicts = np.full(len(places), OPEN, dtype=np.uint8)
     verdicts[~quoted & ((marks == FULL_STOP) | (marks == SEMICOLON))] = YES
     known = np.isin(marks, FULL)
-    verdicts[~quoted & known & (marks != FULL_STOP) & ~follows_title(codes, places)] = YES
+    verdicts[~quoted & known & (marks != FULL_STOP) & ~follows_title(text, places)] = YES
     spaced = text.classes[places + 2] == SPACE
     verdicts[quoted & known & ~spaced] = QUOTE
     nexts = find_next_words(text, places + 2)
@@ -109,9 +109,9 @@ def judge_full_width(text: CodedText, places: Ints, quoted: Flags) -> NDArray[np
     return verdicts
 
 
-def follows_title(codes: Codes, places: Ints) -> Flags:
+def follows_title(text: CodedText, places: Ints) -> Flags:
     """Whether a title opens so near before each mark that the mark may stand in it."""
-    titles = np.flatnonzero(codes == TITLE)
+    titles = find_places(text, lambda part: part.codes == TITLE)
     if not len(titles):
         return np.zeros(len(places), dtype=bool)
     last = np.searchsorted(titles, places) - 1
