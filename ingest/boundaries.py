@@ -8,6 +8,7 @@ into *spans* free of white space; each carries the rank of the border before it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.blocks import BlockKind, find_blocks
-from ingest.code_points import Classes, CodedText, Codes, code_text
-from ingest.cuts import find_cuts
+from ingest.code_points import CodedText, Flags, Ints, code_text
+from ingest.cuts import Cuts, find_cuts, find_marks_before
 from ingest.line_breaks import find_line_ends
 from ingest.plain_marks import OPEN, QUOTE, YES, judge_marks
 from ingest.sentence_ends import find_ends, goes_on
-
-Ints = NDArray[np.int64]
 
 
 class Rank(IntEnum):
@@ -47,9 +46,22 @@ class Spans:
     ends: Ints
     ranks: NDArray[np.int8]  # of the border before each span
     breaks: NDArray[np.bool_]  # whether a line break lies there
-    cuts: Ints  # every cut, 0 and len(text) included: what a counter is asked with
-    at: Ints  # index into cuts of each span's start; its end is the next cut
-    codes: Codes  # the text's code points
+    opens: Ints  # index into the borders' cuts of each span's start
+    closes: Ints  # and of its end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Borders:
+    """All places where a text may be cut."""
+
+    coded: CodedText
+    sentence_ends: Ints
+    found: Cuts
+
+    @property
+    def cuts(self) -> Ints:
+        """Offsets in order, 0 and the text's length included: what a counter is asked with."""
+        return np.append(self.found.places, len(self.coded.codes))
 
 
 HEADING_LINE = re.compile(r"^[ \t]*#{1,6}[ \t][^\n]*(?:\n|\Z)", re.MULTILINE)
@@ -64,7 +76,8 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
     """
     if not text.strip():
         return []
-    spans = find_spans(text, [], len(text), len(text))
+    borders = find_borders(text, [], len(text), len(text))
+    spans = choose_spans(borders, borders.found.coarse)
     begins = spans.ranks >= Rank.SENTENCE
     for block in find_blocks(text):
         first, last = np.searchsorted(spans.starts, [block.start, block.end])
@@ -80,29 +93,35 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
     return list(zip(spans.starts[firsts].tolist(), spans.ends[lasts].tolist(), strict=True))
 
 
-def find_spans(text: str, extra: list[int], longest: int, whole: int = 0) -> Spans:
-    """Spans of `text`, with cuts at `extra` too, and hard cuts in runs longer than `longest` characters.
+def find_borders(text: str, extra: Sequence[int], longest: int, whole: int = 0) -> Borders:
+    """Borders of `text`, at `extra` too, and hard ones in words longer than `longest` characters.
 
-    Stretches between line breaks, sentence ends and `extra` that have at most `whole` characters are a span each, white
-    space inside included: words are many, and few sentences need to be cut.
+    Words have no borders where they lie between line breaks, sentence ends and `extra` that are at most `whole`
+    characters apart: words are many, and few sentences need to be cut.
     """
     coded = code_text(text)
-    codes = coded.codes
     sentence_ends = find_sentence_ends(text, coded)
     kept = np.sort(np.concatenate((sentence_ends, np.array([0, *extra, len(text)], dtype=np.int64))))
-    found = find_cuts(text, coded, kept, longest, whole)
-    cuts = np.append(found.places, len(text))
-    at = np.flatnonzero(~found.blank)
-    starts, ends = cuts[at], cuts[at + 1]
+    return Borders(coded=coded, sentence_ends=sentence_ends, found=find_cuts(text, coded, kept, longest, whole))
+
+
+def choose_spans(borders: Borders, which: Flags) -> Spans:
+    """The spans between those of the cuts that `which` says, the coarse ones among them."""
+    codes, found, cuts = borders.coded.codes, borders.found, borders.cuts
+    chosen = np.flatnonzero(which)
+    behind = np.append(chosen, len(which))[1:]
+    filled = ~found.blank[chosen]
+    opens, closes = chosen[filled], behind[filled]
+    starts, ends = cuts[opens], cuts[closes]
     lines = np.searchsorted(found.feeds, starts)
-    ranks = rank_gaps(codes, found.marks[at], starts, ends, lines)
+    ranks = rank_gaps(borders.coded, starts, ends, lines)
     line_ends = find_line_ends(codes, starts, ends, lines, found.lines)
     ranks[line_ends] = np.maximum(ranks[line_ends], Rank.SENTENCE)
-    behind = np.searchsorted(starts, sentence_ends)
-    behind = behind[behind < len(starts)]
+    last = np.searchsorted(starts, borders.sentence_ends)
+    last = last[last < len(starts)]
     breaks = np.diff(lines, prepend=0) > 0
-    ranks[behind] = np.maximum(ranks[behind], np.where(breaks[behind], Rank.ITEM, Rank.SENTENCE))
-    return Spans(starts=starts, ends=ends, ranks=ranks, breaks=breaks, cuts=cuts, at=at, codes=codes)
+    ranks[last] = np.maximum(ranks[last], np.where(breaks[last], Rank.ITEM, Rank.SENTENCE))
+    return Spans(starts=starts, ends=ends, ranks=ranks, breaks=breaks, opens=opens, closes=closes)
 
 
 def find_sentence_ends(text: str, coded: CodedText) -> Ints:
@@ -115,19 +134,16 @@ def find_sentence_ends(text: str, coded: CodedText) -> Ints:
     return np.sort(np.concatenate((told, np.array(quoted + others, dtype=np.int64))))
 
 
-def rank_gaps(codes: Codes, marks: Classes, starts: Ints, ends: Ints, lines: Ints) -> NDArray[np.int8]:
-    """Rank of the border before each span by what lies between it and the one before.
-
-    `marks` are the classes of the marks in which spans end, `lines` the lines that they are on.
-    """
+def rank_gaps(coded: CodedText, starts: Ints, ends: Ints, lines: Ints) -> NDArray[np.int8]:
+    """Rank of the border before each span by what lies between it and the one before; `lines`: which it is on."""
     ranks = np.full(len(starts), Rank.HARD, dtype=np.int8)
     if not len(starts):
         return ranks
     ranks[0] = Rank.PARAGRAPH
     count = np.diff(lines)
     gap = starts[1:] > ends[:-1]
-    inner = np.maximum(np.where(gap, Rank.WORD, Rank.HARD), MARK_RANKS[marks[:-1]])
+    inner = np.maximum(np.where(gap, Rank.WORD, Rank.HARD), MARK_RANKS[find_marks_before(coded.classes, ends[:-1])])
     inner = np.where(count == 1, Rank.LINE, inner)
-    indented = (count == 1) & (codes[starts[1:] - 1] == INDENT)  # a Chinese first-line indent begins a paragraph
+    indented = (count == 1) & (coded.codes[starts[1:] - 1] == INDENT)  # a Chinese first-line indent begins a paragraph
     ranks[1:] = np.where((count > 1) | indented, Rank.PARAGRAPH, inner)
     return ranks

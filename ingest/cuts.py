@@ -11,12 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ingest.code_points import ASCII_WORD, CLAUSE_MARK, CLOSER, COMMA_MARK, EXTEND, SPACE, Classes, CodedText, Flags
+from ingest.code_points import (
+    ASCII_WORD,
+    CLAUSE_MARK,
+    CLOSER,
+    COMMA_MARK,
+    EXTEND,
+    SPACE,
+    Classes,
+    CodedText,
+    Flags,
+    Ints,
+)
 from ingest.line_breaks import LineWidths, measure_lines
-
-Ints = NDArray[np.int64]
 
 STRETCH = 1 << 17  # characters
 LINE_FEED = 0x0A
@@ -29,16 +37,16 @@ class Cuts:
 
     places: Ints  # offsets, the text's end left out
     blank: Flags  # for each place: whether white space follows
-    marks: Classes  # COMMA_MARK or CLAUSE_MARK where one, with closing quotes, ends at the next place, else 0
+    coarse: Flags  # for each place: whether it is more than the border of a word
     feeds: Ints  # offsets of the line breaks
     lines: LineWidths
 
 
 def find_cuts(text: str, coded: CodedText, kept: Ints, longest: int, whole: int) -> Cuts:
-    """Cuts at `kept`, at white space, behind marks, and each few characters in runs of more than `longest`.
+    """Cuts at `kept`, at white space, behind marks, and each few characters in words of more than `longest`.
 
-    What lies between two of `kept` or line breaks and has at most `whole` characters is not cut, however many words it
-    has; white space at its edges is its own.
+    Coarse are those at `kept` and at the edges of white space with a line break or one of `kept` in it. What lies
+    between two of these and has at most `whole` characters is not cut, however many words it has.
     """
     parts = []
     for start, end in find_stretches(text):
@@ -47,7 +55,7 @@ def find_cuts(text: str, coded: CodedText, kept: Ints, longest: int, whole: int)
     return Cuts(
         places=np.concatenate([start + part.places for start, part in parts]),
         blank=np.concatenate([part.blank for _, part in parts]),
-        marks=np.concatenate([part.marks for _, part in parts]),
+        coarse=np.concatenate([part.coarse for _, part in parts]),
         feeds=np.concatenate([start + part.feeds for start, part in parts]),
         lines=LineWidths(
             whole=np.concatenate([part.lines.whole for _, part in parts]),
@@ -79,13 +87,15 @@ def cut_stretch(text: CodedText, kept: Ints, longest: int, whole: int) -> Cuts:
     cut[1:size] |= space[1:] != space[:-1]
     cut[find_mark_ends(classes)] = True
     words = add_hard_cuts(cut, text, longest)
-    cuts = words[choose_cuts(words, stay[words], space, feeds, whole)] if whole else words
+    coarse = find_coarse(words, stay[words], space, feeds)
+    chosen = coarse | find_inside_long(words, coarse, whole)
+    cuts, coarse = words[chosen], coarse[chosen]
     starts, blank = cuts[:-1], space[cuts[:-1]]
     lines = measure_lines(codes, starts[~blank], cuts[1:][~blank], feeds, words)
     return Cuts(
         places=starts,
         blank=blank,
-        marks=find_marks_before(classes, cuts[1:]),
+        coarse=coarse[:-1],
         feeds=feeds,
         lines=lines,
     )
@@ -109,22 +119,25 @@ def find_marks_before(classes: Classes, places: Ints) -> Classes:
     return np.where((before == COMMA_MARK) | (before == CLAUSE_MARK), before, 0).astype(np.uint8)
 
 
-def choose_cuts(cuts: Ints, stay: Flags, space: Flags, feeds: Ints, whole: int) -> Flags:
-    """Which of `cuts` are made when stretches of `whole` characters are not cut, shape (len(cuts),).
-
-    Those of `stay`, both edges of white space with a line break or one of `stay` in it, and all others in what is then
-    longer than `whole`.
-    """
+def find_coarse(cuts: Ints, kept: Flags, space: Flags, feeds: Ints) -> Flags:
+    """Which of `cuts` are coarse, shape (len(cuts),): the `kept`, and both edges of white space with one of those or a
+    line break in it."""
     blank = space[cuts[:-1]]
     broken = np.zeros(len(blank), dtype=bool)
     broken[np.searchsorted(cuts, feeds, side="right") - 1] = True
-    edges = blank & (broken | stay[:-1] | stay[1:])
-    stay[:-1] |= edges
-    stay[1:] |= edges
-    kept = np.flatnonzero(stay)
-    long = np.diff(cuts[kept]) > whole
-    stay[:-1] |= np.repeat(long, np.diff(kept))
-    return stay
+    edges = blank & (broken | kept[:-1] | kept[1:])
+    coarse = kept.copy()
+    coarse[:-1] |= edges
+    coarse[1:] |= edges
+    return coarse
+
+
+def find_inside_long(cuts: Ints, coarse: Flags, whole: int) -> Flags:
+    """Which of `cuts` lie in what is longer than `whole` between coarse ones."""
+    edges = np.flatnonzero(coarse)
+    inside = np.zeros(len(cuts), dtype=bool)
+    inside[:-1] = np.repeat(np.diff(cuts[edges]) > whole, np.diff(edges))
+    return inside
 
 
 def add_hard_cuts(cut: Flags, text: CodedText, longest: int) -> Ints:

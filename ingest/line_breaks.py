@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.code_points import Codes, is_digit, is_small
-
-Ints = NDArray[np.int64]
+from ingest.code_points import Codes, Ints, is_digit, is_small
 
 NARROWEST, WIDEST = 40, 160  # columns of the longest line of wrapped text
 SLACK = 4  # columns that a full line may lack: a mark that must not begin a line stays with its word

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.boundaries import Ints, Rank
-from ingest.code_points import Codes
+from ingest.boundaries import Rank
+from ingest.code_points import Codes, Ints
 from kb.types import Counts
 
 Floats = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Splits an extracted text, Chinese and English alike, into the chunks that are embedded and cited.
 
-    find blocks and headings → find spans and borders → count tokens once → choose units → pack them between anchors
+    find blocks and headings → find borders → count tokens once → choose spans and units → pack them between anchors
 
 Every chunk is `text[start:end]`. Chunks are in order, do not overlap, hold all text but white space, stay within
 `max_tokens`, and their borders follow from the text around them alone (see `ingest/packing.py`).
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.blocks import Block, BlockKind, find_blocks
-from ingest.boundaries import Ints, Rank, Spans, find_spans
+from ingest.boundaries import Borders, Rank, Spans, choose_spans, find_borders
+from ingest.code_points import Flags, Ints
 from ingest.outline import HeadingLine, outline_headings
 from ingest.packing import MILLI, Sizes, Units, as_tokens, hash_borders, pack_units, thin_units
 from kb.ports import TokenCounter
@@ -59,13 +60,44 @@ class SplitterSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """What is known of a text beside its marks."""
+
+    blocks: Sequence[Block]
+    lines: Sequence[HeadingLine]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sums:
+    """Running token sums at each cut, in thousandths: as packed, and as the counter gave them."""
+
+    packed: Ints
+    tokens: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measure:
-    """Running token sums at each span's start and end, in thousandths: two as packed, two as the counter gave them."""
+    """The sums at each span's start and end."""
 
     opens: Ints
     closes: Ints
     token_opens: Ints
     token_closes: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """Spans with what packing asks of each; arrays of equal length."""
+
+    spans: Spans
+    measure: Measure
+    ranks: NDArray[np.int8]
+    titled: Flags  # whether it belongs to a heading line
+    room: Ints  # most that a unit beginning there may hold, in thousandths of a token
+
+    def find_over(self) -> Flags:
+        over: Flags = self.measure.closes - self.measure.opens > self.room
+        return over
 
 
 def split_document(parsed: ParsedDocument, counter: TokenCounter, settings: SplitterSettings) -> list[TextChunk]:
@@ -77,33 +109,52 @@ def split_document(parsed: ParsedDocument, counter: TokenCounter, settings: Spli
     text = parsed.text
     if not text.strip():
         return []
-    lines = outline_headings(text, parsed.headings)
-    extra = [offset for line in lines for offset in (line.start, line.end)]
-    blocks, largest = find_blocks(text), settings.max_tokens * MILLI
-    for whole in (settings.max_tokens, 0):  # sentences whole at first, in words only where one is over its budget
-        spans = find_spans(text, extra, max(4, settings.max_tokens // 4), whole)
-        measure = measure_spans(text, spans, counter)
-        ranks = rank_blocks(spans, measure, blocks, largest)
-        titled = mark_headings(spans, ranks, measure, lines, largest)
-        room = reserve_for_headings(ranks, measure, titled, largest)
-        if (measure.closes - measure.opens <= room).all():
+    layout = Layout(blocks=find_blocks(text), lines=outline_headings(text, parsed.headings))
+    for whole in (settings.max_tokens, 0):  # words at first in long sentences only, in all where one is over its budget
+        borders = find_borders(text, list_edges(layout), max(4, settings.max_tokens // 4), whole)
+        draft = draft_spans(borders, sum_tokens(text, borders.cuts, counter), layout, settings.sizes.largest)
+        if not draft.find_over().any():
             break
-    chosen = np.flatnonzero(choose_units(ranks, measure, room))
-    firsts = pack_spans(spans, ranks, measure, chosen, settings.sizes)
-    return build_chunks(spans, measure, firsts, find_paths(spans, firsts, titled, lines), parsed.pages)
+    chosen = np.flatnonzero(choose_units(draft))
+    firsts = pack_spans(borders, draft, chosen, settings.sizes)
+    return build_chunks(draft, firsts, find_paths(draft, firsts, layout.lines), parsed.pages)
 
 
-def measure_spans(text: str, spans: Spans, counter: TokenCounter) -> Measure:
-    counted = as_tokens(counter.count_spans(text, spans.cuts))
-    least = np.diff(spans.cuts) * (MILLI // MOST_CHARACTERS_A_TOKEN)
+def list_edges(layout: Layout) -> list[int]:
+    return [offset for line in layout.lines for offset in (line.start, line.end)]
+
+
+def sum_tokens(text: str, cuts: Ints, counter: TokenCounter) -> Sums:
+    counted = as_tokens(counter.count_spans(text, cuts))
+    least = np.diff(cuts) * (MILLI // MOST_CHARACTERS_A_TOKEN)
     tokens = np.concatenate(([0], np.cumsum(counted)))
-    packed = np.concatenate(([0], np.cumsum(np.maximum(counted, least))))
-    return Measure(
-        opens=packed[spans.at],
-        closes=packed[spans.at + 1],
-        token_opens=tokens[spans.at],
-        token_closes=tokens[spans.at + 1],
+    return Sums(packed=np.concatenate(([0], np.cumsum(np.maximum(counted, least)))), tokens=tokens)
+
+
+def draft_spans(borders: Borders, sums: Sums, layout: Layout, largest: int) -> Draft:
+    """Whole sentences, lines and so on as spans, and the words of those that do not fit."""
+    coarse = np.flatnonzero(borders.found.coarse)
+    behind = np.append(coarse, len(borders.found.coarse))[1:]
+    which = borders.found.coarse | np.repeat(sums.packed[behind] - sums.packed[coarse] > largest, behind - coarse)
+    draft = measure_spans(choose_spans(borders, which), sums, layout, largest)
+    over = draft.find_over()
+    if over.any():  # there is less room behind a heading
+        which |= mark_inside(draft.spans.opens, draft.spans.closes, over, len(which))
+        draft = measure_spans(choose_spans(borders, which), sums, layout, largest)
+    return draft
+
+
+def measure_spans(spans: Spans, sums: Sums, layout: Layout, largest: int) -> Draft:
+    measure = Measure(
+        opens=sums.packed[spans.opens],
+        closes=sums.packed[spans.closes],
+        token_opens=sums.tokens[spans.opens],
+        token_closes=sums.tokens[spans.closes],
     )
+    ranks = rank_blocks(spans, measure, layout.blocks, largest)
+    titled = mark_headings(spans, ranks, measure, layout.lines, largest)
+    room = reserve_for_headings(ranks, measure, titled, largest)
+    return Draft(spans=spans, measure=measure, ranks=ranks, titled=titled, room=room)
 
 
 def rank_blocks(spans: Spans, measure: Measure, blocks: Sequence[Block], largest: int) -> NDArray[np.int8]:
@@ -126,18 +177,18 @@ def rank_blocks(spans: Spans, measure: Measure, blocks: Sequence[Block], largest
     return ranks
 
 
-def mark_inside(firsts: Ints, lasts: Ints, which: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+def mark_inside(firsts: Ints, lasts: Ints, which: Flags, count: int) -> Flags:
     """True at every index in one of the ranges `[first, last)` that `which` names, shape (count,)."""
     depth = np.zeros(count + 1, dtype=np.int32)
     np.add.at(depth, firsts[which], 1)
     np.add.at(depth, lasts[which], -1)
-    inside: NDArray[np.bool_] = np.cumsum(depth[:-1]) > 0
+    inside: Flags = np.cumsum(depth[:-1]) > 0
     return inside
 
 
 def mark_headings(
     spans: Spans, ranks: NDArray[np.int8], measure: Measure, lines: Sequence[HeadingLine], largest: int
-) -> NDArray[np.bool_]:
+) -> Flags:
     """Which spans belong to heading lines; sets the ranks at their borders.
 
     Only the first of several headings in a row begins a chunk: the others, and the text, are kept with it. A row of
@@ -159,8 +210,9 @@ def mark_headings(
     return titled
 
 
-def choose_units(ranks: NDArray[np.int8], measure: Measure, room: Ints) -> NDArray[np.bool_]:
-    """Which spans begin a unit: every good border, and in units over their `room` the best inner ones that do."""
+def choose_units(draft: Draft) -> Flags:
+    """Which spans begin a unit: every good border, and in units over their room the best inner ones that do."""
+    ranks, measure, room = draft.ranks, draft.measure, draft.room
     chosen = (ranks >= Rank.SENTENCE) | (ranks == Rank.KEEP)
     for opening in OPENINGS:
         firsts = np.flatnonzero(chosen)
@@ -172,7 +224,7 @@ def choose_units(ranks: NDArray[np.int8], measure: Measure, room: Ints) -> NDArr
     return np.asarray(chosen, dtype=np.bool_)
 
 
-def reserve_for_headings(ranks: NDArray[np.int8], measure: Measure, titled: NDArray[np.bool_], largest: int) -> Ints:
+def reserve_for_headings(ranks: NDArray[np.int8], measure: Measure, titled: Flags, largest: int) -> Ints:
     """Most that a unit beginning at each span may hold: the budget, less the heading lines right before it."""
     room = np.where(titled, largest // 2, largest)
     begins = np.flatnonzero(ranks == Rank.HEADING)
@@ -183,30 +235,29 @@ def reserve_for_headings(ranks: NDArray[np.int8], measure: Measure, titled: NDAr
     return room
 
 
-def pack_spans(spans: Spans, ranks: NDArray[np.int8], measure: Measure, chosen: Ints, sizes: Sizes) -> Ints:
+def pack_spans(borders: Borders, draft: Draft, chosen: Ints, sizes: Sizes) -> Ints:
     """Indexes of the spans that begin a chunk; `chosen` are those that begin a unit."""
-    fine = make_units(spans, ranks, measure, chosen)
+    fine = make_units(borders, draft, chosen)
     kept = thin_units(fine, max(1, sizes.target // THINNING), sizes.largest)
     closes = fine.closes[np.append(kept[1:], len(chosen)) - 1]
     coarse = Units(opens=fine.opens[kept], closes=closes, ranks=fine.ranks[kept], hashes=fine.hashes[kept])
     return chosen[kept[pack_units(coarse, sizes)]]
 
 
-def make_units(spans: Spans, ranks: NDArray[np.int8], measure: Measure, firsts: Ints) -> Units:
-    lasts = np.append(firsts[1:], len(ranks)) - 1
-    before = np.where(firsts > 0, spans.ends[firsts - 1], 0)
+def make_units(borders: Borders, draft: Draft, firsts: Ints) -> Units:
+    lasts = np.append(firsts[1:], len(draft.ranks)) - 1
+    before = np.where(firsts > 0, draft.spans.ends[firsts - 1], 0)
     return Units(
-        opens=measure.opens[firsts],
-        closes=measure.closes[lasts],
-        ranks=ranks[firsts],
-        hashes=hash_borders(spans.codes, before),
+        opens=draft.measure.opens[firsts],
+        closes=draft.measure.closes[lasts],
+        ranks=draft.ranks[firsts],
+        hashes=hash_borders(borders.coded.codes, before),
     )
 
 
-def build_chunks(
-    spans: Spans, measure: Measure, firsts: Ints, paths: Sequence[str | None], pages: Sequence[Page]
-) -> list[TextChunk]:
+def build_chunks(draft: Draft, firsts: Ints, paths: Sequence[str | None], pages: Sequence[Page]) -> list[TextChunk]:
     """The chunks that begin at spans `firsts`, with `paths` their headings and the pages they stand on."""
+    spans, measure = draft.spans, draft.measure
     lasts = np.append(firsts[1:], len(spans.starts)) - 1
     starts, ends = spans.starts[firsts], spans.ends[lasts]
     tokens = -(-(measure.token_closes[lasts] - measure.token_opens[firsts]) // MILLI)
@@ -215,13 +266,13 @@ def build_chunks(
     return list(map(TextChunk._make, rows))
 
 
-def find_paths(spans: Spans, firsts: Ints, titled: NDArray[np.bool_], lines: Sequence[HeadingLine]) -> list[str | None]:
+def find_paths(draft: Draft, firsts: Ints, lines: Sequence[HeadingLine]) -> list[str | None]:
     """Path of the last heading at or before the first text of each chunk that is not itself a heading."""
-    count = len(titled)
-    untitled = np.where(titled, count, np.arange(count))
+    count = len(draft.titled)
+    untitled = np.where(draft.titled, count, np.arange(count))
     text_at = np.minimum.accumulate(untitled[::-1])[::-1]
     lasts = np.append(firsts[1:], count) - 1
-    places = spans.starts[np.minimum(text_at[firsts], lasts)]
+    places = draft.spans.starts[np.minimum(text_at[firsts], lasts)]
     above = np.searchsorted([line.start for line in lines], places, side="right") - 1
     return [lines[index].path or None if index >= 0 else None for index in above.tolist()]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import cuts
-from ingest.boundaries import Rank, find_sentence_ends, find_sentences, find_spans
+from ingest.boundaries import Borders, Rank, Spans, choose_spans, find_borders, find_sentence_ends, find_sentences
 from ingest.code_points import code_text
 
 
@@ -116,8 +117,13 @@ def test_lines_are_sentences_unless_they_are_wrapped(text: str, count: int) -> N
     assert len(find_sentences(text)) == count
 
 
+def find_all_spans(text: str, longest: int) -> Spans:
+    borders = find_borders(text, [], longest)
+    return choose_spans(borders, np.ones(len(borders.found.places), dtype=bool))
+
+
 def ranks(text: str) -> list[tuple[str, int]]:
-    spans = find_spans(text, [], 64)
+    spans = find_all_spans(text, 64)
     return [(text[s:e], int(r)) for s, e, r in zip(spans.starts, spans.ends, spans.ranks, strict=True)]
 
 
@@ -149,7 +155,7 @@ def test_a_long_run_is_cut_hard_but_not_before_a_combining_mark() -> None:
 
 @given(st.text(alphabet="aB1. ,!?。，；“”\"'()（）\n\u3000…中文\u0301\u200d😀", max_size=200))
 def test_spans_hold_all_text_and_no_white_space(text: str) -> None:
-    spans = find_spans(text, [], 8)
+    spans = find_all_spans(text, 8)
     place = 0
     for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
         assert not text[place:start].strip()
@@ -168,14 +174,18 @@ def test_spans_are_the_same_however_short_the_stretches(parts: list[str]) -> Non
     """A text is worked on in stretches; where these end must not show."""
     text = "".join(parts)
     for whole in (0, 30):
-        found = [find_spans(text, [], 8, whole)]
+        found = [list_all(find_borders(text, [], 8, whole))]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cuts, "STRETCH", 10)
-            found.append(find_spans(text, [], 8, whole))
-        for name in ("starts", "ends", "ranks", "breaks", "cuts", "at"):
-            one, other = (getattr(spans, name).tolist() for spans in found)
-            assert one == other, name
+            found.append(list_all(find_borders(text, [], 8, whole)))
+        assert found[0] == found[1]
+
+
+def list_all(borders: Borders) -> list[list[int]]:
+    spans = choose_spans(borders, borders.found.coarse)
+    coarse = [array.tolist() for array in (spans.starts, spans.ends, spans.ranks, spans.breaks)]
+    return [borders.cuts.tolist(), borders.found.coarse.tolist(), *coarse]
 
 
 def test_white_space_is_never_cut_hard() -> None:
-    assert find_spans("a\n" + " " * 200 + "b", [], 8).cuts.tolist() == [0, 1, 202, 203]
+    assert find_borders("a\n" + " " * 200 + "b", [], 8).cuts.tolist() == [0, 1, 202, 203]
