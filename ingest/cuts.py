@@ -80,14 +80,13 @@ def cut_stretch(text: CodedText, kept: Ints, longest: int, whole: int) -> Cuts:
     codes, classes, size = text.codes, text.classes, len(text.codes)
     space = classes == SPACE
     feeds = np.flatnonzero(codes == LINE_FEED)
-    stay = np.zeros(size + 1, dtype=bool)
-    stay[kept] = True
-    stay[[0, size]] = True
-    cut = stay.copy()
-    cut[1:size] |= space[1:] != space[:-1]
+    edges = np.concatenate((kept, [0, size]))
+    cut = np.zeros(size + 1, dtype=bool)
+    np.not_equal(space[1:], space[:-1], out=cut[1:size])
     cut[find_mark_ends(classes)] = True
+    cut[edges] = True
     words = add_hard_cuts(cut, text, longest)
-    coarse = find_coarse(words, stay[words], space, feeds)
+    coarse = find_coarse(words, edges, space, feeds)
     chosen = coarse | find_inside_long(words, coarse, whole)
     cuts, coarse = words[chosen], coarse[chosen]
     starts, blank = cuts[:-1], space[cuts[:-1]]
@@ -119,16 +118,17 @@ def find_marks_before(classes: Classes, places: Ints) -> Classes:
     return np.where((before == COMMA_MARK) | (before == CLAUSE_MARK), before, 0).astype(np.uint8)
 
 
-def find_coarse(cuts: Ints, kept: Flags, space: Flags, feeds: Ints) -> Flags:
+def find_coarse(cuts: Ints, kept: Ints, space: Flags, feeds: Ints) -> Flags:
     """Which of `cuts` are coarse, shape (len(cuts),): the `kept`, and both edges of white space with one of those or a
     line break in it."""
-    blank = space[cuts[:-1]]
-    broken = np.zeros(len(blank), dtype=bool)
-    broken[np.searchsorted(cuts, feeds, side="right") - 1] = True
-    edges = blank & (broken | kept[:-1] | kept[1:])
-    coarse = kept.copy()
-    coarse[:-1] |= edges
-    coarse[1:] |= edges
+    coarse = np.zeros(len(cuts), dtype=bool)
+    at = np.searchsorted(cuts, kept)
+    coarse[at] = True
+    around = np.concatenate((at, at - 1, np.searchsorted(cuts, feeds, side="right") - 1))  # what those may touch
+    around = around[(around >= 0) & (around < len(cuts) - 1)]
+    blank = around[space[cuts[around]]]
+    coarse[blank] = True
+    coarse[blank + 1] = True
     return coarse
 
 

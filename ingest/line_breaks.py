@@ -40,7 +40,7 @@ def measure_lines(codes: Codes, starts: Ints, ends: Ints, feeds: Ints, words: In
     begins, stops = starts[firsts], ends[lasts]
     widths = stops - begins
     first_words = words[np.searchsorted(words, begins, side="right")] - begins
-    if codes.dtype.itemsize > 1:
+    if len(codes) and codes.max() >= FULL_WIDTH:
         wide = np.concatenate(([0], np.cumsum(codes >= FULL_WIDTH, dtype=np.int32)))
         widths += wide[stops] - wide[begins]
         first_words = np.where(codes[begins] >= FULL_WIDTH, 2, first_words)

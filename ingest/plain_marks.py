@@ -29,6 +29,7 @@ from ingest.code_points import (
 from ingest.sentence_ends import ABBREVIATIONS, QUOTES, TITLE_REACH
 
 MARGIN = 16  # characters looked at around a mark, and more: marks nearer to an end of the text are not plain
+SLICE = 1 << 14  # marks judged at a time: keeps the arrays in the processor's cache
 LONGEST_WORD = 9  # letters: longer than any abbreviation
 MOST_SPACES = 4
 YES, NO, QUOTE, OPEN = 1, 2, 3, 0  # ends a sentence; does not; does unless the quotation goes on; not told here
@@ -59,21 +60,24 @@ class PlainMarks:
 
 def judge_marks(text: CodedText) -> PlainMarks:
     """All marks of the text."""
-    codes = text.codes
     places = find_places(text, lambda part: (part.classes == SENTENCE_MARK) | (part.codes == SEMICOLON))
-    first, last = np.searchsorted(places, [MARGIN, len(codes) - MARGIN])
-    inner = places[first : max(first, last)]
-    quoted = np.isin(codes[inner + 1], QUOTE_CODES)
-    ends = places + 1
-    ends[first : first + len(inner)] += quoted
-    verdicts = np.full(len(places), OPEN, dtype=np.uint8)
-    if len(inner):
-        free = stands_alone(text, inner, inner + 1 + quoted)
-        wide = codes[inner] >= 0x80
-        told = verdicts[first : first + len(inner)]
-        for which, judge in ((free & wide, judge_full_width), (free & ~wide, judge_ascii)):
-            told[which] = judge(text, inner[which], quoted[which])
+    ends, verdicts = places + 1, np.full(len(places), OPEN, dtype=np.uint8)
+    first, last = np.searchsorted(places, [MARGIN, len(text.codes) - MARGIN])
+    for start in range(first, last, SLICE):
+        part = slice(start, min(start + SLICE, last))
+        quoted = np.isin(text.codes[places[part] + 1], QUOTE_CODES)
+        ends[part] += quoted
+        judge_slice(text, places[part], quoted, verdicts[part])
     return PlainMarks(places=places, ends=ends, verdicts=verdicts)
+
+
+def judge_slice(text: CodedText, places: Ints, quoted: Flags, verdicts: NDArray[np.uint8]) -> None:
+    """Sets the verdicts of marks, all of them MARGIN characters inside the text; `quoted`: a closing quote follows."""
+    alone = stands_alone(text, places, places + 1 + quoted)
+    wide = text.codes[places] >= 0x80
+    for which, judge in ((alone & wide, judge_full_width), (alone & ~wide, judge_ascii)):
+        if which.any():
+            verdicts[which] = judge(text, places[which], quoted[which])
 
 
 def stands_alone(text: CodedText, places: Ints, ends: Ints) -> Flags:
@@ -111,7 +115,8 @@ def judge_full_width(text: CodedText, places: Ints, quoted: Flags) -> NDArray[np
 
 def follows_title(text: CodedText, places: Ints) -> Flags:
     """Whether a title opens so near before each mark that the mark may stand in it."""
-    titles = find_places(text, lambda part: part.codes == TITLE)
+    begin, end = max(0, places[0] - TITLE_REACH), places[-1]
+    titles = begin + np.flatnonzero(text.codes[begin:end] == TITLE)
     if not len(titles):
         return np.zeros(len(places), dtype=bool)
     last = np.searchsorted(titles, places) - 1
