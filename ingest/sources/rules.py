@@ -51,11 +51,6 @@ class FolderRules:
         folder, slash, name = path.rpartition("/")
         return bool(self.choose_files(folder + slash, [name]))
 
-    def enters(self, path: str) -> bool:
-        """`choose_folders` of one relative path."""
-        folder, slash, name = path.rpartition("/")
-        return bool(self.choose_folders(folder + slash, [name]))
-
 
 def _check(field_name: str, globs: Sequence[str]) -> list[str]:
     """The globs, `name/` written as `name/**`."""

@@ -110,11 +110,6 @@ class Uploads:
                     "content_gone", f"the bytes of {file.path!r} were collected meanwhile; send them again"
                 )
 
-    def find_answer(self, upload: Upload) -> dict[str, Any] | None:
-        """The stored answer to this idempotency key. Raises Conflict (`idempotency_mismatch`)."""
-        with self._database.read() as connection:
-            return _find_answer(connection, upload)
-
     def retry(self, document_id: str) -> str:
         """Stage the newest bytes of a document once more, or those a restore brought back; the job's id.
 

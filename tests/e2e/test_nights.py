@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event
 from time import monotonic
 from typing import Any
 
 import pytest
 from fakes.http_client import Client, wait_until
+from fakes.searches import Look, searching
 from fakes.server import Server, list_findings
 from fakes.small_files import SmallFile, make_files
 
-SEARCHERS = 2
-PAUSE_S = 0.02
 NIGHT = re.compile(r"night-(\d+)-of-the-charter")
 NAME = "docs"
 
@@ -67,36 +62,10 @@ def read_answers(client: Client) -> dict[str, str]:
     return texts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """One search for the charter: when it was sent and answered, and of which nights it spoke."""
-
-    sent: float
-    answered: float
-    nights: frozenset[int]
-
-
-@contextmanager
-def searching(server: Server) -> Iterator[list[Look]]:
-    looks: list[Look] = []
-    stop = Event()
-
-    def search_on() -> None:
-        client = server.open_client()
-        while not stop.wait(PAUSE_S):
-            sent = monotonic()
-            passages = client.search("telescope charter 望远镜章程", top_k=6)
-            nights = frozenset(int(night) for one in passages for night in NIGHT.findall(one["text"]))
-            looks.append(Look(sent=sent, answered=monotonic(), nights=nights))
-
-    with ThreadPoolExecutor(SEARCHERS) as threads:
-        running = [threads.submit(search_on) for _ in range(SEARCHERS)]
-        try:
-            yield looks
-        finally:
-            stop.set()
-    for thread in running:
-        thread.result()
+def read_nights(client: Client) -> frozenset[int]:
+    """The nights that the charter speaks of."""
+    passages = client.search("telescope charter 望远镜章程", top_k=6)
+    return frozenset(int(night) for one in passages for night in NIGHT.findall(one["text"]))
 
 
 def edit_by_day(folder: Path, night: int) -> None:
@@ -125,7 +94,7 @@ def test_ten_nights_with_searches_beside_them_and_night_seven_had_back(tmp_path:
         add_source(client, folder)
         assert sync(client)["state"] == "succeeded"
         began, ready = [monotonic()], [monotonic()]
-        with searching(server) as looks:
+        with searching(server.open_client, read_nights) as looks:
             for night in range(1, 11):
                 edit_by_day(folder, night)
                 began.append(monotonic())
@@ -145,16 +114,12 @@ def test_ten_nights_with_searches_beside_them_and_night_seven_had_back(tmp_path:
         assert list_findings(server.data_dir) == []
 
 
-def read_nights(client: Client) -> set[int]:
-    return {int(n) for one in client.search("telescope charter", top_k=6) for n in NIGHT.findall(one["text"])}
-
-
-def check_looks(looks: Sequence[Look], began: Sequence[float], ready: Sequence[float]) -> None:
+def check_looks(looks: Sequence[Look[int]], began: Sequence[float], ready: Sequence[float]) -> None:
     """Each search found one night whole: at least the newest that was ready, at most the newest that had begun; after
     the last night the restore may have brought back night 7."""
     assert len(looks) > 10
     for look in looks:
-        (night,) = look.nights
+        (night,) = look.found
         newest_ready = sum(moment <= look.sent for moment in ready) - 1
         newest_begun = sum(moment <= look.answered for moment in began) - 1
         assert newest_ready <= night <= newest_begun or (night == 7 and newest_ready == 10)

@@ -4,22 +4,17 @@ a delete."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Event
 from time import monotonic
 
 import pytest
 from fakes.http_client import Client
+from fakes.searches import Look, searching
 from fakes.server import Server, list_findings, query_catalog
 from fakes.small_files import make_files, to_upload
 
 EDITIONS = 50
-SEARCHERS = 2
-PAUSE_S = 0.01  # between two searches of a thread, so that the worker gets its share of a small machine
 PATH = "charter/章程.md"
 STAMP = re.compile(r"edition-(\d+)")
 
@@ -28,38 +23,6 @@ STAMP = re.compile(r"edition-(\d+)")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("replace") / "store", seal_changes=60) as server:
         yield server
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """One search: when it was sent, when its answer was there, and what was found."""
-
-    sent: float
-    answered: float
-    found: frozenset[str]
-
-
-@contextmanager
-def searching(server: Server, kb: str, read: Callable[[Client], frozenset[str]]) -> Iterator[list[Look]]:
-    """Threads that search on and on; their looks, whole once the block is left."""
-    looks: list[Look] = []
-    stop = Event()
-
-    def search_on() -> None:
-        client = server.open_client(kb)
-        while not stop.wait(PAUSE_S):
-            sent = monotonic()
-            found = read(client)
-            looks.append(Look(sent=sent, answered=monotonic(), found=found))
-
-    with ThreadPoolExecutor(SEARCHERS) as threads:
-        running = [threads.submit(search_on) for _ in range(SEARCHERS)]
-        try:
-            yield looks
-        finally:
-            stop.set()
-    for thread in running:
-        thread.result()
 
 
 def write_edition(number: int) -> bytes:
@@ -79,7 +42,7 @@ def test_every_search_finds_one_edition_the_old_or_the_new(server: Server) -> No
     client.upload(to_upload(make_files(20)))
     client.wait_for_job(client.upload({PATH: write_edition(0)})["job_id"])
     sent, ready = [monotonic()], [monotonic()]
-    with searching(server, "charter", read_editions) as looks:
+    with searching(lambda: server.open_client("charter"), read_editions) as looks:
         for number in range(1, EDITIONS + 1):
             sent.append(monotonic())
             job = client.wait_for_job(client.upload({PATH: write_edition(number)})["job_id"])
@@ -108,7 +71,7 @@ def test_every_search_beside_restores_finds_one_edition(server: Server) -> None:
     for number in range(4):
         client.wait_for_job(client.upload({PATH: write_edition(number)})["job_id"])
         revisions[number] = client.http.get(client.path).json()["revision"]
-    with searching(server, "restored", read_editions) as looks:
+    with searching(lambda: server.open_client("restored"), read_editions) as looks:
         for number in (0, 3, 1, 2, 0, 1, 3, 0) * 3:
             job_id = client.http.post(f"{client.path}/revisions/{revisions[number]}/restore").json()["job_id"]
             assert client.wait_for_job(job_id)["state"] == "succeeded"
@@ -132,7 +95,7 @@ def test_no_search_that_starts_after_a_delete_finds_the_document(server: Server)
     everything = {document["path"] for document in documents}
     asked: dict[str, float] = {}
     gone: dict[str, float] = {}
-    with searching(server, "logs", read_paths) as looks:
+    with searching(lambda: server.open_client("logs"), read_paths) as looks:
         for document in documents[::2]:
             asked[document["path"]] = monotonic()
             assert client.delete(document["id"]).status_code == 204
@@ -143,7 +106,7 @@ def test_no_search_that_starts_after_a_delete_finds_the_document(server: Server)
 
 
 def check_deletions(
-    looks: Sequence[Look], everything: set[str], asked: dict[str, float], gone: dict[str, float]
+    looks: Sequence[Look[str]], everything: set[str], asked: dict[str, float], gone: dict[str, float]
 ) -> None:
     """Nothing deleted before a look is in it, and nothing that was not yet asked to go is missing."""
     assert looks
