@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ HEAP_BYTES = 15_000_000  # the least tantivy takes; it grows into it while writi
 # text counts 1. Measured on four question sets: more for the head costs Chinese answers, less costs English documents.
 HEAD_WEIGHT = 0.2
 STEM_WEIGHT = 2.0
+# Numbers, years and codes of a question are meant exactly, but common: 2023 stands in every other piece of news.
+# Measured: rgb_zh answer@1024 .926 → .948, answer@512 .866 → .900; seven other sets gain or lose a question at most.
+NUMBER_WEIGHT = 3.0
+NUMBER = re.compile(r"\d")
 
 
 @lru_cache(maxsize=1)
@@ -100,12 +105,16 @@ class LexicalView:
 
     def _write_clauses(self, terms: QuestionTerms) -> list[tantivy.Query]:
         tokens = [*terms.tokens, *(term for c in terms.characters for term in self._list_starting(c))]
-        clauses = [self._write_term("body", token) for token in tokens]
+        clauses = [self._write_body_term(token) for token in tokens]
         clauses += [tantivy.Query.boost_query(self._write_term("head", token), HEAD_WEIGHT) for token in tokens]
         clauses += [
             tantivy.Query.boost_query(self._write_term("stem", stem), STEM_WEIGHT) for stem in _list_stems(tokens)
         ]
         return clauses
+
+    def _write_body_term(self, token: str) -> tantivy.Query:
+        term = self._write_term("body", token)
+        return tantivy.Query.boost_query(term, NUMBER_WEIGHT) if NUMBER.search(token) else term
 
     def _write_term(self, field: str, token: str) -> tantivy.Query:
         return tantivy.Query.term_query(self.schema, field, token, "freq")

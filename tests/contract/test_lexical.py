@@ -69,6 +69,16 @@ def test_the_very_same_word_beats_a_shared_stem(view: LexicalView) -> None:
     assert view_scores[7] > other[7]
 
 
+def test_a_number_in_the_question_leads(tmp_path: Path) -> None:
+    texts = {
+        1: "2022年春运首日，铁路旅客发送量创春运新高。",
+        2: "今年是2023年，旅客很多。",
+        3: "2023年春运首日发送旅客。",
+    }
+    found = find(WorkingCopy(tmp_path / "copy").apply([[make_row(i, text) for i, text in texts.items()]]), "2023春运")
+    assert found == [3, 2, 1]
+
+
 @pytest.mark.parametrize(("question", "found"), [("湖", {1, 6}), ("茶", {6}), ("都", {2}), ("Ａ", {8, 7})])
 def test_one_character_finds_every_place_of_it(view: LexicalView, question: str, found: set[int]) -> None:
     assert set(find(view, question)) == found

@@ -62,7 +62,8 @@ def holds_answer(question: dict[str, Any], passages: list[tuple[str, str]], budg
 
 
 @pytest.mark.parametrize(
-    ("name", "at_512", "at_1024"), [("cmrc_long_zh", 0.91, 0.94), ("squad_en", 0.89, 0.93), ("nq_en", 0.93, 0.95)]
+    ("name", "at_512", "at_1024"),
+    [("cmrc_long_zh", 0.91, 0.94), ("rgb_zh", 0.87, 0.92), ("squad_en", 0.89, 0.93), ("nq_en", 0.93, 0.95)],
 )
 def test_the_context_holds_the_answer(name: str, at_512: float, at_1024: float, tmp_path: Path) -> None:
     encoder, feed = BuiltinEncoder(), MemoryFeed(BuiltinEncoder.dimension)
