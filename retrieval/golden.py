@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kb.matching import fold_text, holds_any, is_of
 from kb.types import GoldenQuestion
 from retrieval.search import Passage, SearchResult
 
 TOP_K = 10
-WHITE = re.compile(r"\s+")
 
 Ask = Callable[[str], SearchResult]
 
@@ -57,22 +55,6 @@ def find_rank(question: GoldenQuestion, passages: Sequence[Passage]) -> int | No
     """The rank of the first passage that is of one of the question's paths and holds one of its answers."""
     answers = [fold_text(answer) for answer in question.answers]
     for rank, passage in enumerate(passages, start=1):
-        if _is_of(passage.path, question.paths) and _holds(passage.text, answers):
+        if is_of(passage.path, question.paths) and holds_any(passage.text, answers):
             return rank
     return None
-
-
-def fold_text(text: str) -> str:
-    """As texts are compared: full and half width, capitals and white space make no difference."""
-    return WHITE.sub("", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _is_of(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(path == one or (one.endswith("/") and path.startswith(one)) for one in paths)
-
-
-def _holds(text: str, answers: Sequence[str]) -> bool:
-    if not answers:
-        return True
-    folded = fold_text(text)
-    return any(answer in folded for answer in answers)

@@ -28,11 +28,12 @@ COMMANDS = {
     "search": ("api.cli.search", "Find the passages nearest to a question."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
     "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
+    "eval": ("api.cli.evaluate", "Tell how well a file of questions is answered."),
     "revisions": ("api.cli.revisions", "List, show and restore revisions."),
     "reindex": ("api.cli.reindex", "Sync every source; or split and embed everything anew."),
     "jobs": ("api.cli.jobs", "List, show, cancel and retry jobs."),
 }
-ATTRIBUTES = {"list": "list_knowledge_bases"}  # a command that must not take the name of a built-in
+ATTRIBUTES = {"list": "list_knowledge_bases", "eval": "evaluate"}  # a command that must not take the name of a built-in
 
 
 class LazyGroup(click.Group):

@@ -13,8 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.text import RequestBody
 from kb.errors import InvalidInput
+from kb.matching import fold_text
 from kb.types import GoldenQuestion, NewGoldenQuestion
-from retrieval.golden import GoldenResult, fold_text
+from retrieval.golden import GoldenResult
 from retrieval.question import check_question
 
 MOST_STRINGS = 100  # paths or answers of one question

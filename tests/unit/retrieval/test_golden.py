@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from fakes.passages import make_passage
 
+from kb.matching import fold_text
 from kb.types import GoldenQuestion
-from retrieval.golden import GoldenRank, GoldenResult, ask_questions, find_rank, fold_text
+from retrieval.golden import GoldenRank, GoldenResult, ask_questions, find_rank
 from retrieval.search import SearchResult
 
 
