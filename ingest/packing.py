@@ -102,7 +102,7 @@ def pack_units(units: Units, sizes: Sizes) -> Ints:
     anchors = np.array([*find_anchors(units, sizes.reach), count])
     costs = CUT_COSTS[units.ranks]
     begins = np.zeros(count, dtype=bool)
-    for first, last in divide_short(units, costs, anchors, sizes, begins):
+    for first, last in divide_short(units, anchors, sizes, begins):
         opens, closes = units.opens[first:last].tolist(), units.closes[first:last].tolist()
         begins[[first + place for place in divide(opens, closes, costs[first:last].tolist(), sizes)]] = True
     return np.flatnonzero(begins)
@@ -152,9 +152,7 @@ def divide(opens: list[int], closes: list[int], costs: list[float], sizes: Sizes
     return firsts[::-1]
 
 
-def divide_short(
-    units: Units, costs: Floats, anchors: Ints, sizes: Sizes, begins: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
+def divide_short(units: Units, anchors: Ints, sizes: Sizes, begins: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Divides as `divide` does all stretches between anchors of at most SHORT units, and sets `begins` at their chunks.
 
     Gives those that are left: longer ones, and all where they are FEW. The others go step by step together, unit by
@@ -170,11 +168,11 @@ def divide_short(
         begun = firsts[: np.searchsorted(-lengths, -step)]  # those of more than `step` units
         if not len(begun):
             break
-        low, best = find_cheapest(units, costs, before, begun, step, sizes)
+        low, best = find_cheapest(units, before, begun, step, sizes)
         lasts = begun + step
         came_from[lasts] = best
         inner = lengths[: len(begun)] > step + 1
-        before[lasts[inner] + 1] = low[inner] + costs[lasts[inner] + 1]
+        before[lasts[inner] + 1] = low[inner] + CUT_COSTS[units.ranks[lasts[inner] + 1]]
     places = firsts + lengths
     while len(places):
         places = came_from[places - 1]
@@ -185,9 +183,7 @@ def divide_short(
     return list(zip(anchors[long].tolist(), anchors[long + 1].tolist(), strict=True))
 
 
-def find_cheapest(
-    units: Units, costs: Floats, before: Floats, begun: Ints, step: int, sizes: Sizes
-) -> tuple[Floats, Ints]:
+def find_cheapest(units: Units, before: Floats, begun: Ints, step: int, sizes: Sizes) -> tuple[Floats, Ints]:
     """For the unit `step` behind each of `begun`: cost of the cheapest division up to it, and its last chunk's first.
 
     `before` holds the cost of what lies before each unit up to there, with the cut at that unit; 0 at `begun`.
@@ -210,7 +206,7 @@ def find_cheapest(
         lower = cost < low[going]
         found, firsts, cost = going[lower], firsts[lower], cost[lower]
         low[found], best[found] = cost, firsts
-        own[found] = cost - before[firsts] + costs[firsts]
+        own[found] = cost - before[firsts] + CUT_COSTS[units.ranks[firsts]]
     return low, best
 
 
