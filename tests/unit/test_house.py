@@ -30,6 +30,11 @@ ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 
 # (rule, file, name) → why it may be. One that is needed no longer must go: the tests compare both ways.
 EXCEPTIONS = {
+    (
+        "environment",
+        "ingest/encoders/sentence_transformer.py",
+        "environ",
+    ): "OpenMP takes it from there alone, when torch is imported",
     ("function_lines", "kb/migrations/versions/0001_the_first_schema.py", "upgrade"): "a schema step is one list",
     ("function_lines", "kb/migrations/versions/0001_the_first_schema.py", "downgrade"): "a schema step is one list",
     ("parameters", "api/routes/documents.py", "list_documents"): "FastAPI reads a query's fields off the signature",
