@@ -85,13 +85,24 @@ class SearchResult:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Walk:
-    """One search on its way: the state it answers from, the question as a vector, and what it noted."""
+class Walk:
+    """One search on its way: the state it answers from, the question as a vector, and what each step made of it.
+
+    `asked` is how many candidates each leg was last asked for; `hits` are the `top_k` best that may be seen, `kept`
+    those of them whose text the budget holds.
+    """
 
     request: SearchRequest
     state: IndexState
     vector: Vectors | None = None
     weights: Weights = EVEN
+    asked: int = 0
+    dense: Sequence[Match] = ()
+    lexical: Sequence[Match] = ()
+    fused: Sequence[FusedMatch] = ()
+    hits: Sequence[Hit] = ()
+    kept: Sequence[Hit] = ()
+    passages: Sequence[Passage] = ()
     degraded: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
 
@@ -116,21 +127,26 @@ class Searcher:
     def search(self, request: SearchRequest) -> SearchResult:
         """Raises InvalidInput (`bad_top_k`, `bad_max_tokens`), NotFound (`knowledge_base_not_found`), Unavailable
         (`index_unavailable`; `embedding_unavailable` in mode dense)."""
-        _check_request(request)
-        walk = _Walk(request=request, state=self._indexes.get_state(request.kb_id))
-        with walk.time_step("total"):
-            self._embed_question(walk)
-            hits = self._find_hits(walk)
-            stretches = self._merge_hits(walk, hits)
-            passages = self._read_passages(walk, stretches)
+        walk = self.walk(request)
         return SearchResult(
-            passages=passages,
+            passages=walk.passages,
             revision=walk.state.revision,
             degraded=tuple(walk.degraded),
             timings_ms={name: round(spent, 3) for name, spent in walk.timings.items()},
         )
 
-    def _embed_question(self, walk: _Walk) -> None:
+    def walk(self, request: SearchRequest) -> Walk:
+        """The same search with what each of its steps made. Raises what `search` raises."""
+        _check_request(request)
+        walk = Walk(request=request, state=self._indexes.get_state(request.kb_id))
+        with walk.time_step("total"):
+            self._embed_question(walk)
+            self._find_hits(walk)
+            stretches = self._merge_hits(walk)
+            walk.passages = self._read_passages(walk, stretches)
+        return walk
+
+    def _embed_question(self, walk: Walk) -> None:
         """In a hybrid search a model that cannot answer costs the dense leg, not the search."""
         request = walk.request
         if request.rerank:
@@ -149,32 +165,30 @@ class Searcher:
             return
         walk.weights = LEXICAL_FIRST if encoder.lexical_leads else EVEN
 
-    def _find_hits(self, walk: _Walk) -> list[Hit]:
+    def _find_hits(self, walk: Walk) -> None:
         """The `top_k` best hits that may be seen, asking both legs for more while the join leaves too few."""
         top_k = walk.request.top_k
-        wanted = max(FEWEST_CANDIDATES, 4 * top_k)
+        walk.asked = max(FEWEST_CANDIDATES, 4 * top_k)
         joined: dict[int, VisibleChunk | None] = {}
         while True:
-            dense, lexical = self._ask_dense(walk, wanted), self._ask_lexical(walk, wanted)
+            walk.dense, walk.lexical = self._ask_dense(walk, walk.asked), self._ask_lexical(walk, walk.asked)
             with walk.time_step("fuse"):
-                fused = fuse_rankings(dense, lexical, walk.weights)
-                hits = self._join_visible(walk, fused, joined)
-            full = max(len(dense), len(lexical)) >= wanted
-            if len(hits) >= top_k or not full or wanted >= MOST_CANDIDATES:
-                return hits[:top_k]
-            wanted = min(2 * wanted, MOST_CANDIDATES)
+                walk.fused = fuse_rankings(walk.dense, walk.lexical, walk.weights)
+                walk.hits = self._join_visible(walk, joined)[:top_k]
+            full = max(len(walk.dense), len(walk.lexical)) >= walk.asked
+            if len(walk.hits) >= top_k or not full or walk.asked >= MOST_CANDIDATES:
+                return
+            walk.asked = min(2 * walk.asked, MOST_CANDIDATES)
 
-    def _join_visible(
-        self, walk: _Walk, fused: Sequence[FusedMatch], joined: dict[int, VisibleChunk | None]
-    ) -> list[Hit]:
+    def _join_visible(self, walk: Walk, joined: dict[int, VisibleChunk | None]) -> list[Hit]:
         """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
         hits: list[Hit] = []
         request, start, size = walk.request, 0, 2 * walk.request.top_k
         if request.only is not None:  # a narrow filter leaves few of them
             size = max(FEWEST_CANDIDATES, size)
-        while start < len(fused) and len(hits) < request.top_k:
-            part = fused[start : start + size]
+        while start < len(walk.fused) and len(hits) < request.top_k:
+            part = walk.fused[start : start + size]
             fresh = [match.chunk_id for match in part if match.chunk_id not in joined]
             if fresh:
                 found = self._feed.list_visible(request.kb_id, walk.state.revision, fresh, request.only)
@@ -183,27 +197,27 @@ class Searcher:
             start, size = start + size, 2 * size
         return hits
 
-    def _ask_dense(self, walk: _Walk, wanted: int) -> list[Match]:
+    def _ask_dense(self, walk: Walk, wanted: int) -> list[Match]:
         with walk.time_step("dense"):
             return walk.state.dense.search(walk.vector, wanted) if walk.vector is not None else []
 
-    def _ask_lexical(self, walk: _Walk, wanted: int) -> list[Match]:
+    def _ask_lexical(self, walk: Walk, wanted: int) -> list[Match]:
         with walk.time_step("lexical"):
             return walk.state.lexical.search(walk.request.query, wanted) if walk.request.mode != "dense" else []
 
-    def _merge_hits(self, walk: _Walk, hits: Sequence[Hit]) -> list[Stretch]:
+    def _merge_hits(self, walk: Walk) -> list[Stretch]:
         with walk.time_step("merge"):
-            kept = cut_hits(hits, walk.request.max_tokens)
-            if not walk.request.merge or not kept:
-                return list_stretches(kept)
+            walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
+            if not walk.request.merge or not walk.kept:
+                return list_stretches(walk.kept)
             space_id = walk.state.space_id
             return merge_hits(
-                kept,
+                walk.kept,
                 walk.request.max_tokens,
                 lambda ranges: self._feed.list_neighbours(space_id, ranges),
             )
 
-    def _read_passages(self, walk: _Walk, stretches: Sequence[Stretch]) -> list[Passage]:
+    def _read_passages(self, walk: Walk, stretches: Sequence[Stretch]) -> list[Passage]:
         """Passages with their text; those whose document was purged a moment ago are left out."""
         texts: dict[str, str | None] = {}
         passages = []

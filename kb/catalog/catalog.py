@@ -22,6 +22,7 @@ from kb.catalog.spaces import Spaces
 from kb.catalog.staging import Staging
 from kb.catalog.swaps import Swaps
 from kb.catalog.syncs import Syncs
+from kb.catalog.traces import Traces
 from kb.catalog.uploads import Uploads
 
 
@@ -47,6 +48,7 @@ class Catalog:
         self.history = History(database)
         self.restores = Restores(database)
         self.feed = CatalogFeed(database, texts)
+        self.traces = Traces(database)
         self.golden = GoldenQuestions(database)
         self.candidates = Candidates(database, self.feed)
 

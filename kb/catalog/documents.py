@@ -59,7 +59,7 @@ class Documents:
     def get(self, document_id: str) -> Document:
         """Raises NotFound (`document_not_found`)."""
         with self._database.read() as connection:
-            return _to_document(_fetch(connection, document_id))
+            return to_document(_fetch(connection, document_id))
 
     def list_ledger(self, document_id: str) -> list[Page]:
         """What became of each page in the newest attempt; where that failed, they lie nowhere (0 to 0). Raises NotFound
@@ -69,7 +69,7 @@ class Documents:
 
     def list_documents(self, only: DocumentFilter, limit: int) -> list[Document]:
         """In order of path."""
-        query = _described().where(t.document.c.kb_id == only.kb_id, t.document.c.path > only.after)
+        query = select_described().where(t.document.c.kb_id == only.kb_id, t.document.c.path > only.after)
         if only.path_prefix:
             query = query.where(under(only.path_prefix))
         if only.status is not None:
@@ -78,16 +78,16 @@ class Documents:
             query = query.where(t.version.c.coverage > 0, t.version.c.coverage < 1)
         query = query.order_by(t.document.c.path).limit(limit)
         with self._database.read() as connection:
-            return [_to_document(row) for row in connection.execute(query).mappings()]
+            return [to_document(row) for row in connection.execute(query).mappings()]
 
     def find_by_path(self, kb_id: str, path: str) -> Document:
         """Raises NotFound (`document_not_found`)."""
-        query = _described().where(t.document.c.kb_id == kb_id, t.document.c.path == path)
+        query = select_described().where(t.document.c.kb_id == kb_id, t.document.c.path == path)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise NotFound("document_not_found", f"there is no document {path!r} in this knowledge base")
-        return _to_document(row)
+        return to_document(row)
 
     def list_chunks(self, document_id: str, limit: int, after: int = -1) -> list[tuple[str, StoredChunk]]:
         """Chunks of the live version in order, each with its `text_sha`. Raises NotFound."""
@@ -165,7 +165,7 @@ def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
     return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
 
 
-def _count_verdicts(ledger: Sequence[Sequence[Any]] | None) -> Mapping[PageVerdict, int]:
+def count_verdicts(ledger: Sequence[Sequence[Any]] | None) -> Mapping[PageVerdict, int]:
     counts = Counter(verdict for *_, verdict in ledger or ())
     return {verdict: counts[verdict] for verdict in PageVerdict if counts[verdict]}
 
@@ -208,7 +208,7 @@ def under(prefix: str) -> Any:  # noqa: ANN401
     return func.substr(t.document.c.path, 1, len(prefix)) == prefix
 
 
-def _described() -> Select[Any]:
+def select_described() -> Select[Any]:
     """Documents that are not hidden, each with its newest version, or, when a restore took that back, the open one."""
     # Asked per document, so that one document or one page of a list costs an index look-up each, not the whole table.
     other = t.version.alias("other")
@@ -249,7 +249,7 @@ def _has_status(status: DocumentStatus) -> Any:  # noqa: ANN401
 
 
 def _fetch(connection: Connection, document_id: str) -> RowMapping:
-    row = connection.execute(_described().where(t.document.c.id == document_id)).mappings().one_or_none()
+    row = connection.execute(select_described().where(t.document.c.id == document_id)).mappings().one_or_none()
     if row is None:
         raise _not_found(document_id)
     return row
@@ -267,7 +267,7 @@ def _status_of(row: RowMapping) -> DocumentStatus:
     return DocumentStatus.READY
 
 
-def _to_document(row: RowMapping) -> Document:
+def to_document(row: RowMapping) -> Document:
     failed = row["error_code"] is not None
     return Document(
         id=row["doc_id"],
@@ -283,7 +283,7 @@ def _to_document(row: RowMapping) -> Document:
         pages=row["pages"],
         chunks=row["live_chunks"] or 0,
         coverage=row["coverage"],
-        verdicts=_count_verdicts(row["ledger"]),
+        verdicts=count_verdicts(row["ledger"]),
         error=DocumentError(code=row["error_code"], detail=row["error_detail"] or "") if failed else None,
         version=row["number"],
         live_version=row["live_number"],

@@ -21,8 +21,10 @@ from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChun
 from kb.types.revisions import Revision, RevisionPaths
 from kb.types.sources import Source, SourceKind
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
+from kb.types.traces import AnsweringVersion, DocumentTrace
 
 __all__ = [
+    "AnsweringVersion",
     "Candidate",
     "ChangeSet",
     "ChunkToStage",
@@ -30,6 +32,7 @@ __all__ = [
     "Document",
     "DocumentError",
     "DocumentStatus",
+    "DocumentTrace",
     "Filter",
     "GateReport",
     "GoldenQuestion",
