@@ -1,0 +1,232 @@
+"""Explanations over a state in memory: each loss is planted, and a search of the same request is the oracle."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from fakes.walks import NOON, House
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kb.errors import InvalidInput, NotFound
+from kb.types import DocumentTrace, Filter
+from retrieval.dense import open_view
+from retrieval.explain import Explanation
+from retrieval.search import Mode
+from retrieval.stages import Stage
+
+NAMES = ["parsed", "chunked", "dense", "lexical", "fused", "merged", "budget"]
+DOCUMENTS = {
+    "zh/年假.txt": ["职工年假为十五天。", "年假须提前申请。", "病假另有规定。"],
+    "zh/天窗.txt": ["天窗停在半途时先断电。"],
+    "en/leave.txt": ["Annual leave is fifteen days.", "Ask for leave early."],
+    "en/dome.txt": ["The dome shutter froze halfway."],
+}
+CROWD = {f"bulk/{i:03}.txt": [f"年假 annual leave 年假 {i}"] for i in range(70)}
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House(DOCUMENTS)
+
+
+@pytest.fixture(scope="module")
+def crowd() -> House:
+    """Seventy documents with the words of both questions, and those above."""
+    return House({**CROWD, **DOCUMENTS, "en/far.txt": ["zq jx vk wp"]})
+
+
+def get_stage(explanation: Explanation, name: str) -> Stage:
+    return next(stage for stage in explanation.stages if stage.name == name)
+
+
+@pytest.mark.parametrize(("question", "path"), [("年假有几天？", "zh/年假.txt"), ("annual leave", "en/leave.txt")])
+def test_a_document_that_is_found_says_so_at_every_stage(house: House, question: str, path: str) -> None:
+    told = house.explain(question, path)
+    passages = house.search(question).passages
+    assert (told.verdict, told.path, told.revision, told.degraded) == ("found", path, 1, ())
+    assert [stage.name for stage in told.stages] == NAMES
+    assert all(stage.present for stage in told.stages)
+    assert [get_stage(told, name).rank for name in ("dense", "lexical", "fused", "merged", "budget")] == [1] * 5
+    assert passages[0].path == path
+    for name, score in (("dense", "dense"), ("lexical", "lexical"), ("fused", "fused")):
+        assert get_stage(told, name).score == getattr(passages[0].scores, score)
+    assert get_stage(told, "budget").score == passages[0].score
+    assert get_stage(told, "dense").reason == "place 1 of 7 candidates; 50 were asked for"
+
+
+def test_a_document_is_named_by_its_id_as_well(house: House) -> None:
+    told = house.explain("年假", "zh/天窗.txt")
+    assert house.explain("年假", told.document_id) == told
+
+
+ASKED_OF_OTHERS = pytest.mark.parametrize(("question", "path"), [("年假", "zh/天窗.txt"), ("leave", "en/dome.txt")])
+
+
+@ASKED_OF_OTHERS
+def test_below_the_candidates_of_the_vectors(crowd: House, question: str, path: str) -> None:
+    told = crowd.explain(question, path, mode="dense")
+    order = [passage.path for passage in crowd.search(question, mode="dense", top_k=100, merge=False).passages]
+    stage, rank = get_stage(told, "dense"), order.index(path) + 1
+    assert rank > 50
+    assert (told.verdict, stage.present, stage.rank) == ("below_candidates_dense", False, rank)
+    assert stage.reason.startswith(f"place {rank}, below the 50 candidates asked for, the last of which scores ")
+    assert get_stage(told, "lexical").reason == "mode is dense: the words were not asked"
+
+
+@ASKED_OF_OTHERS
+def test_a_document_without_the_words(crowd: House, question: str, path: str) -> None:
+    told = crowd.explain(question, path, mode="lexical")
+    reason = f"it holds none of the question's terms ({question}); 72 other chunks do"
+    assert (told.verdict, get_stage(told, "lexical").reason) == ("no_match_lexical", reason)
+    assert get_stage(told, "dense").reason == "mode is lexical: the vectors were not asked"
+
+
+@pytest.mark.parametrize(
+    ("question", "path"),
+    [("年假须提前申请多少天 annual", "zh/年假.txt"), ("annual 年假 early", "en/leave.txt")],
+)
+def test_below_the_candidates_of_the_words(question: str, path: str) -> None:
+    crowd = {f"bulk/{i:03}.txt": [f"{question} {question} {question} {i}"] for i in range(60)}
+    house = House({**crowd, **DOCUMENTS})
+    order = [p.path for p in house.search(question, mode="lexical", top_k=100, merge=False).passages]
+    told = house.explain(question, path, mode="lexical")
+    stage = get_stage(told, "lexical")
+    assert (told.verdict, stage.present, stage.rank) == ("below_candidates_lexical", False, order.index(path) + 1)
+    assert house.explain(question, path).verdict == "below_candidates"
+
+
+def test_without_a_common_word_the_vectors_decide(crowd: House) -> None:
+    told = crowd.explain("annual leave", "en/far.txt")
+    assert told.verdict == "below_candidates_dense"
+    assert get_stage(told, "fused").reason.startswith(
+        "in neither ranking: none of its chunks is among the 50 candidates"
+    )
+    assert [stage.reason for stage in told.stages[-2:]] == ["not reached: lost before, at stage fused"] * 2
+
+
+@pytest.mark.parametrize(("question", "path"), [("年假 十五天", "zh/年假.txt"), ("leave early", "en/leave.txt")])
+def test_below_top_k(house: House, question: str, path: str) -> None:
+    order = [passage.path for passage in house.search(question, merge=False).passages]
+    other = "en/dome.txt" if path.startswith("zh") else "zh/天窗.txt"
+    rank = order.index(other) + 1
+    told = house.explain(question, other, top_k=2)
+    stage = get_stage(told, "fused")
+    assert (told.verdict, stage.present, stage.rank) == ("below_top_k", False, rank)
+    assert stage.reason == f"place {rank} of what may be seen; top_k 2 takes the first 2"
+    assert house.explain(question, path, top_k=2).verdict == "found"
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize(("question", "path"), [("年假", "en/dome.txt"), ("annual leave", "zh/天窗.txt")])
+def test_over_the_budget(house: House, question: str, path: str, *, merge: bool) -> None:
+    hits = house.search(question, merge=False).passages
+    rank = [hit.path for hit in hits].index(path) + 1
+    tokens = [house.feed.chunks[hit.chunk_ids[0]].tokens for hit in hits]
+    budget = sum(tokens[: rank - 1])
+    told = house.explain(question, path, max_tokens=budget, merge=merge)
+    stage = get_stage(told, "budget")
+    assert (told.verdict, stage.present, stage.rank) == ("over_budget", False, rank)
+    spent: Counter[str] = Counter()
+    for hit, count in zip(hits[: rank - 1], tokens, strict=False):
+        spent[hit.path] += count
+    filled = ", ".join(f"{name} {count}" for name, count in spent.items())
+    assert stage.reason == (
+        f"max_tokens {budget} holds the first {rank - 1} hits ({budget} tokens); its best one is hit {rank}, of "
+        f"{tokens[rank - 1]} tokens; filled by {filled}"
+    )
+    assert get_stage(told, "merged").present
+    assert house.explain(question, path, max_tokens=budget + tokens[rank - 1], merge=merge).verdict == "found"
+
+
+@pytest.mark.parametrize(("question", "path"), [("年假", "zh/年假.txt"), ("annual leave", "en/leave.txt")])
+def test_a_filter_is_named_though_both_legs_have_the_document(house: House, question: str, path: str) -> None:
+    told = house.explain(question, path, only=Filter(path_prefix="bulk/"))
+    stage = get_stage(told, "fused")
+    assert (told.verdict, stage.present) == ("filtered", False)
+    assert stage.reason == f"the filter excludes it by path_prefix 'bulk/': its path is {path!r}"
+    assert get_stage(told, "dense").rank == get_stage(told, "lexical").rank == 1
+
+
+def test_lost_before_any_index_is_asked(house: House) -> None:
+    house.traces["old.txt"] = DocumentTrace(id="d9", path="old.txt", deleted_at=NOON)
+    told = house.explain("年假", "old.txt")
+    assert (told.verdict, told.title) == ("deleted", None)
+    assert [stage.name for stage in told.stages] == NAMES
+    assert not any(stage.present for stage in told.stages)
+    assert {stage.reason for stage in told.stages[1:]} == {"not reached: lost before, at stage parsed"}
+
+
+def test_a_rerank_that_was_asked_for_is_a_stage_of_its_own(house: House) -> None:
+    told = house.explain("年假", "zh/年假.txt", rerank=True)
+    assert [stage.name for stage in told.stages] == [*NAMES[:5], "reranked", *NAMES[5:]]
+    stage = get_stage(told, "reranked")
+    assert (stage.present, stage.rank, stage.score, told.degraded) == (True, 1, None, ("rerank",))
+    lost = house.explain("年假", "zh/年假.txt", rerank=True, only=Filter(language="en"))
+    assert [stage.name for stage in lost.stages] == [*NAMES[:5], "reranked", *NAMES[5:]]
+
+
+def test_a_model_that_cannot_answer_is_named() -> None:
+    house = House(DOCUMENTS)
+    house.encoder.down = True
+    told = house.explain("年假", "zh/天窗.txt")
+    reason = "the embedding model fake cannot answer: the words alone were asked"
+    assert (told.verdict, told.degraded, get_stage(told, "dense").reason) == ("no_match_lexical", ("dense",), reason)
+    assert house.explain("年假", "zh/年假.txt").verdict == "found"
+
+
+def test_an_index_that_lacks_the_document_is_named() -> None:
+    house = House(DOCUMENTS)
+    house.use_state(dense=open_view(32))
+    told = house.explain("年假", "zh/天窗.txt", mode="dense")
+    assert told.verdict == "not_indexed"
+    assert get_stage(told, "dense").reason.startswith("none of its chunks is in the dense index of revision 1")
+
+
+def test_a_text_that_is_gone_is_named() -> None:
+    house = House(DOCUMENTS)
+    house.feed.texts.pop(house.feed.versions[1].text_sha)
+    assert house.explain("年假", "zh/年假.txt").verdict == "text_gone"
+
+
+def test_a_document_there_never_was(house: House) -> None:
+    with pytest.raises(NotFound, match="document_not_found"):
+        house.explain("年假", "zh/没有.txt")
+    with pytest.raises(InvalidInput, match="bad_top_k"):
+        house.explain("年假", "zh/年假.txt", top_k=0)
+
+
+VOCABULARY = ["年假", "天窗", "病假", "leave", "dome", "annual", "shutter", "申请", "report", "十五天"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 140),
+    mode=st.sampled_from(["hybrid", "dense", "lexical"]),
+    top_k=st.integers(1, 12),
+    max_tokens=st.sampled_from([1, 12, 30, 90, 2048]),
+    merge=st.booleans(),
+    only=st.sampled_from([None, Filter(path_prefix="zh/"), Filter(language="en")]),
+)
+def test_found_is_said_exactly_when_the_search_finds(
+    *, seed: int, count: int, mode: Mode, top_k: int, max_tokens: int, merge: bool, only: Filter | None
+) -> None:
+    draw = random.Random(seed)
+    documents = {
+        f"{draw.choice(['zh', 'en'])}/{i}.txt": [" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 6)))]
+        * draw.randint(1, 3)
+        for i in range(count)
+    }
+    house = House(documents)
+    question = " ".join(draw.sample(VOCABULARY, 2))
+    options = {"mode": mode, "top_k": top_k, "max_tokens": max_tokens, "merge": merge, "only": only}
+    found = {passage.path for passage in house.search(question, **options).passages}
+    for path in sorted(found.union(draw.sample(sorted(documents), min(count, 20)))):
+        told = house.explain(question, path, **options)
+        assert (told.verdict == "found") == (path in found)
+        assert told.stages[-1].present == (path in found)
+        lost = [stage for stage in told.stages if stage.name not in ("dense", "lexical") and not stage.present]
+        assert all(stage.reason.startswith("not reached") for stage in lost[1:])
