@@ -25,6 +25,7 @@ from api.routes import (
     ask,
     contents,
     documents,
+    explain,
     golden_questions,
     health,
     jobs,
@@ -48,6 +49,7 @@ NOUNS = (
     golden_questions,
     jobs,
     search,
+    explain,
     ask,
 )
 SEALERS = 16  # threads that wait for the disk, not for the processor

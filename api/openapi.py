@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas.ask import AskBody
 from api.schemas.document import DocumentDeletion
+from api.schemas.explain import ExplainBody
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.reindex import ReindexBody
@@ -29,6 +30,7 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     SourceChange,
     SyncRequest,
     SearchBody,
+    ExplainBody,
     AskBody,
     GoldenQuestionBody,
     GoldenQuestionChange,

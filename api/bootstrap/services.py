@@ -16,6 +16,7 @@ from kb.ports import SyncPlanner
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
 from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
+from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
 from retrieval.search import Searcher
 from retrieval.state import IndexShelf
@@ -28,6 +29,7 @@ class Services:
     store: Store
     indexes: IndexShelf
     searcher: Searcher
+    explainer: Explainer
     answerer: Answerer
     chat: OpenAIChatModel | None
     sources: SourceRegistry
@@ -52,6 +54,7 @@ def build_services(store: Store) -> Services:
         store=store,
         indexes=indexes,
         searcher=searcher,
+        explainer=Explainer(searcher, catalog.feed, catalog.traces),
         answerer=answerer,
         chat=chat,
         sources=SourceRegistry(catalog.sources, roots, _read_clock),

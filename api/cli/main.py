@@ -26,6 +26,7 @@ COMMANDS = {
     "sources": ("api.cli.sources", "List, add, show, edit and remove sources: folders to keep in step with."),
     "sync": ("api.cli.sync", "Sync sources now, or show what a sync would do."),
     "search": ("api.cli.search", "Find the passages nearest to a question."),
+    "explain": ("api.cli.explain", "Say why a search finds a document or does not."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
     "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
     "eval": ("api.cli.evaluate", "Tell how well a file of questions is answered."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 import click
@@ -22,19 +22,28 @@ class SearchOptions(TypedDict):
     mode: str | None
     max_tokens: int | None
     no_merge: bool
-    full: bool
+
+
+def search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what to search for."""
+    options = (
+        kb_option,
+        click.option("--top-k", type=int, help="How many chunks to look for."),
+        click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="Which indexes to ask."),
+        click.option("--max-tokens", type=int, help="Budget for the text of all passages."),
+        click.option("--no-merge", is_flag=True, help="Do not join neighbouring chunks."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("question", type=TEXT)
-@kb_option
-@click.option("--top-k", type=int, help="How many chunks to look for.")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="Which indexes to ask.")
-@click.option("--max-tokens", type=int, help="Budget for the text of all passages.")
-@click.option("--no-merge", is_flag=True, help="Do not join neighbouring chunks.")
+@search_options
 @click.option("--full", is_flag=True, help="Print the whole text of each passage.")
 @talk_to_server
-def search(session: Session, question: str, **options: Unpack[SearchOptions]) -> None:
+def search(session: Session, question: str, *, full: bool, **options: Unpack[SearchOptions]) -> None:
     """Find the passages nearest to QUESTION."""
     kb = choose_knowledge_base(session, options["kb"])
     answer = session.client.post(kb_path(kb, "search"), write_query(question, options))
@@ -42,7 +51,7 @@ def search(session: Session, question: str, **options: Unpack[SearchOptions]) ->
         session.output.write_json(answer)
         return
     for number, passage in enumerate(answer["passages"], 1):
-        session.output.write_text(format_passage(number, passage, full=options["full"]))
+        session.output.write_text(format_passage(number, passage, full=full))
     if not answer["passages"]:
         session.output.say("nothing found")
     if answer.get("degraded"):

@@ -9,10 +9,8 @@ from starlette.responses import Response
 from api.deps import find_knowledge_base, get_services
 from api.json_body import describe_body, read_json
 from api.responses import JsonAnswer
-from api.schemas.search import SearchAnswer, SearchBody, read_filter, show_result
-from api.schemas.text import check_metadata
+from api.schemas.search import SearchAnswer, SearchBody, read_request, show_result
 from retrieval.question import check_question
-from retrieval.search import SearchRequest
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}", tags=["search"])
 
@@ -24,19 +22,5 @@ def search_knowledge_base(
     """Find the passages nearest to a query."""
     services = get_services(request)
     query = check_question(body.query, services.store.settings.max_question_characters)
-    if body.filter is not None:
-        check_metadata(body.filter.metadata)
     found = find_knowledge_base(request, kb)
-    result = services.searcher.search(
-        SearchRequest(
-            query=query,
-            kb_id=found.id,
-            top_k=body.top_k,
-            mode=body.mode,
-            rerank=body.rerank,
-            merge=body.merge,
-            max_tokens=body.max_tokens,
-            only=read_filter(body.filter),
-        )
-    )
-    return JsonAnswer(show_result(result))
+    return JsonAnswer(show_result(services.searcher.search(read_request(body, found.id, query))))

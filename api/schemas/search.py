@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas.text import PathPrefix, RequestBody
+from api.schemas.text import PathPrefix, RequestBody, check_metadata
 from kb.types import Filter
-from retrieval.search import TOP_K_LIMIT, Passage, SearchResult
+from retrieval.search import TOP_K_LIMIT, Passage, SearchRequest, SearchResult
 
 MOST_TOKENS = 100_000
 
@@ -75,6 +75,22 @@ def read_filter(body: SearchFilter | None) -> Filter | None:
     if body is None:
         return None
     return Filter(path_prefix=body.path_prefix or None, language=body.language or None, metadata=body.metadata)
+
+
+def read_request(body: SearchBody, kb_id: str, query: str) -> SearchRequest:
+    """`query` is the body's, checked. Raises InvalidInput (`metadata_too_large`)."""
+    if body.filter is not None:
+        check_metadata(body.filter.metadata)
+    return SearchRequest(
+        query=query,
+        kb_id=kb_id,
+        top_k=body.top_k,
+        mode=body.mode,
+        rerank=body.rerank,
+        merge=body.merge,
+        max_tokens=body.max_tokens,
+        only=read_filter(body.filter),
+    )
 
 
 def show_passage(found: Passage) -> PassageAnswer:

@@ -57,6 +57,7 @@ class KbServer:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.sources = FakeSources(self.jobs)
         self.answers: dict[str, dict[str, Any]] = {}  # by Idempotency-Key
+        self.explain_answer: dict[str, Any] = {}
         self.search_answer: dict[str, Any] = {"passages": [], "revision": 1, "degraded": [], "timings_ms": {}}
         self.ask_answer: dict[str, Any] = {"answer": "", "refused": False, "citations": []}
         self.ask_events: Iterable[bytes] = []
@@ -118,7 +119,7 @@ class KbServer:
             case (method, ["sources", *place]):
                 found = self.sources.answer(method, place, json.loads(sent.body or b"{}"))
                 return found or problem(404, "source_not_found", sent.path)
-            case ("POST", ["reindex" | "search" | "ask" as verb]):
+            case ("POST", ["reindex" | "search" | "explain" | "ask" as verb]):
                 return self.answer_verb(verb)
         return problem(404, "not_found", sent.path)
 
@@ -144,7 +145,7 @@ class KbServer:
             job = {"id": "r1", "kind": "reindex", "state": "queued", "done": 0, "total": 3}
             self.jobs["r1"] = {**job, "result": self.reindex_result}
             return 202, {"job_id": "r1"}
-        return 200, self.search_answer if verb == "search" else self.ask_answer
+        return 200, {"search": self.search_answer, "explain": self.explain_answer, "ask": self.ask_answer}[verb]
 
     def delete(self, body: dict[str, Any], documents: dict[str, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         prefix, ids = body.get("path_prefix") or "/", body.get("ids", [])

@@ -70,6 +70,21 @@ def test_an_answer_is_cited(run: Run, question: str) -> None:
     assert f"\n[1] {answer['citations'][0]['document']['path']}, p" in streamed.stdout
 
 
+@pytest.mark.parametrize(
+    ("question", "path", "verdict"),
+    [
+        ("圆顶天窗 D07", "manuals/dome-shutter.md", "found"),
+        ("What does alarm D07 of the dome shutter mean?", "manuals/dome-shutter.md", "found"),
+        ("值班日志", SCAN, "scanned"),
+    ],
+)
+def test_a_search_is_explained(run: Run, question: str, path: str, verdict: str) -> None:
+    told = json.loads(run("explain", question, path, "--json").stdout)
+    assert (told["verdict"], told["document"]["path"]) == (verdict, path)
+    assert run("explain", "samples", question, path).stdout.splitlines()[0] == f"{verdict}  {path}"
+    assert run("explain", question, "nothing").stderr.startswith("document_not_found: ")
+
+
 def test_jobs_are_listed_and_shown(run: Run) -> None:
     jobs = [json.loads(line) for line in run("jobs", "--kb", "samples", "--json").stdout.splitlines()]
     shown = json.loads(run("jobs", "show", jobs[-1]["id"], "--wait", "--json").stdout)
