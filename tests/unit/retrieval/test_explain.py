@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.errors import InvalidInput, NotFound
-from kb.types import DocumentTrace, Filter
+from kb.types import DocumentTrace, Filter, Match
 from retrieval.dense import open_view
 from retrieval.explain import Explanation
 from retrieval.search import Mode
@@ -183,6 +183,38 @@ def test_an_index_that_lacks_the_document_is_named() -> None:
     told = house.explain("年假", "zh/天窗.txt", mode="dense")
     assert told.verdict == "not_indexed"
     assert get_stage(told, "dense").reason.startswith("none of its chunks is in the dense index of revision 1")
+
+
+class EndlessView:
+    """An index of 20,000 chunks of which those of the document come last."""
+
+    dimension = 32
+
+    def __init__(self, own: list[int]) -> None:
+        self.own = own
+
+    def __len__(self) -> int:
+        return 20_000
+
+    def list_ids(self) -> set[int]:
+        return set(self.own)
+
+    def search(self, question: object, k: int) -> list[Match]:
+        return [Match(chunk_id=1_000_000 + i, score=1 / (1 + i)) for i in range(k)]
+
+
+@pytest.mark.parametrize("name", ["dense", "lexical"])
+@pytest.mark.parametrize("path", ["zh/天窗.txt", "en/dome.txt"])
+def test_so_far_down_that_no_search_would_ask_for_it(name: Mode, path: str) -> None:
+    house = House(DOCUMENTS)
+    version = next(one for one in house.feed.versions.values() if one.path == path)
+    view = EndlessView([chunk.id for chunk in version.chunks])
+    house.use_state(**{name: view})
+    told = house.explain("年假 leave", path, mode=name)
+    stage = get_stage(told, name)
+    assert (told.verdict, stage.rank, stage.score) == (f"below_candidates_{name}", None, None)
+    size = " of 20,000 chunks" if name == "dense" else ""
+    assert stage.reason.startswith(f"beyond place 10,000{size}; ")
 
 
 def test_a_text_that_is_gone_is_named() -> None:
