@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import takewhile, zip_longest
@@ -84,6 +84,9 @@ class Indexer:
         """
         space = self.read_space(job)
         encoder = self._encoders.get_encoder(space.embedding_model)
+        if encoder.dimension != space.dimension:  # another model stands there now under the same name
+            reason = f"{encoder.name} has dimension {encoder.dimension}, the index was made with {space.dimension}"
+            raise Unavailable("embedding_unavailable", f"{reason}: bring that model back, or re-index in full")
         return IndexRun(job=job, space=space, encoder=encoder, reader=reader, is_stopping=is_stopping)
 
     def read_space(self, job: Job) -> KnowledgeBaseSettings:
@@ -103,17 +106,31 @@ class Indexer:
         """The same for versions (by id) that were read before. Raises StaleLease, Unavailable, DocumentFailed."""
         going_on = takewhile(lambda _: not run.is_stopping(), texts)
         yield from self._write(run, (self._split(run, version_id, parsed) for version_id, parsed in going_on))
+        for failure in run.take_failures().values():  # all of them belong together
+            raise failure
 
     def _write(self, run: IndexRun, documents: Iterator[Loaded]) -> Iterator[list[int]]:
         for group in _group_by_size(documents):
             versions = [document.staged for document in group]
-            inputs = {sha: text for document in group for sha, text in document.inputs.items()}
             missing = self._stage(run, versions)
-            if missing:
-                vectors = run.encoder.embed_texts([inputs[sha] for sha in missing])
-                self._catalog.staging.stage_vectors(run.job, run.space.space_id, missing, vectors)
-            run.counts.update(chunks=sum(len(version.chunks) for version in versions), embedded=len(missing))
-            yield [version.version_id for version in versions]
+            run.counts.update(chunks=sum(len(version.chunks) for version in versions))
+            yield self._embed(run, group, frozenset(missing))
+
+    def _embed(self, run: IndexRun, group: Sequence[Loaded], missing: Collection[str]) -> list[int]:
+        """Ids of the versions that lack no vector any more. A text that the model refuses costs its own document: the
+        group goes once more, one document at a time."""
+        inputs = {sha: text for document in group for sha, text in document.inputs.items() if sha in missing}
+        try:
+            if inputs:
+                vectors = run.encoder.embed_texts(list(inputs.values()))
+                self._catalog.staging.stage_vectors(run.job, run.space.space_id, list(inputs), vectors)
+        except DocumentFailed as failure:
+            if len(group) == 1:
+                run.failures[group[0].staged.version_id] = failure
+                return []
+            return [version_id for document in group for version_id in self._embed(run, [document], missing)]
+        run.counts.update(embedded=len(inputs))
+        return [document.staged.version_id for document in group]
 
     def _load_batch(self, run: IndexRun, batch: Sequence[StagedVersion]) -> Iterator[Loaded]:
         """Documents as they are read: the next one is parsed by a child while this one is split here.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,13 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kb.errors import StartRefused
 
 MEGABYTE = 1_000_000
+KEY = re.compile(r"[!-~]*")
 READER = re.compile(r"(\.[a-z0-9]{1,16})=((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*)", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
     """Everything that can be set, as `KB_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="KB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="KB_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs an API key")
     port: int = Field(8088, ge=0, le=65535, description="port to listen on; 0 takes a free one and prints it")
@@ -29,7 +31,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=0, le=64, description="worker processes beside the server; 0 when `kb worker` runs elsewhere"
     )
-    embedding: str = Field("builtin", description="embedding model of new knowledge bases: builtin, a name or a folder")
+    embedding: str = Field(
+        "builtin", description="embedding model of new knowledge bases: builtin, a name, a folder, or http(s)://…/v1"
+    )
+    embedding_model: str | None = Field(None, min_length=1, max_length=255, description="model of that server")
+    embedding_api_key: SecretStr | None = Field(None, description="key for that server")
     allowed_roots: str | None = Field(
         None,
         description="folders that folder sources may lie in, with a colon between them; default: working directory",
@@ -81,6 +87,25 @@ class Settings(BaseSettings):
         _parse_readers(value)
         return value
 
+    @field_validator("embedding")
+    @classmethod
+    def _check_embedding(cls, value: str) -> str:
+        if is_server(value):
+            _check_address(value)
+        return value
+
+    @field_validator("embedding_api_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("a key is printable ASCII without a space")
+        return value
+
+    @property
+    def default_model(self) -> str:
+        """The name that new knowledge bases keep of their embedding model: of a server's, not where the server is."""
+        return self.embedding_model or self.embedding if is_server(self.embedding) else self.embedding
+
     @property
     def reader_classes(self) -> Mapping[str, str]:
         """What KB_READERS names: `module:Class` by extension (`.srt`, in small letters)."""
@@ -97,6 +122,22 @@ class Settings(BaseSettings):
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'catalog.sqlite3'}"
+
+
+def is_server(embedding: str) -> bool:
+    """Whether KB_EMBEDDING names a server, not a model."""
+    return embedding.lower().startswith(("http://", "https://"))
+
+
+def _check_address(url: str) -> None:
+    """Raises ValueError. The address is told in errors and logs, so that it must not hold a secret."""
+    parts = urlsplit(url)  # raises ValueError itself
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("the address names no host, or port 0")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the address holds a user or a password: put the key into KB_EMBEDDING_API_KEY")
+    if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("the address must end with its path, /v1 as a rule, and have only ASCII characters")
 
 
 def _parse_readers(value: str | None) -> dict[str, str]:

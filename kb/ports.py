@@ -65,7 +65,8 @@ class Encoder(TokenCounter, Protocol):
         """One unit vector a text, shape (len(texts), dimension), float32, finite; a text without any feature gets an
         arbitrary but fixed unit vector, never zeros.
 
-        Raises Unavailable (`embedding_unavailable`) when the model cannot answer.
+        Raises Unavailable (`embedding_unavailable`) when the model cannot answer, DocumentFailed (`embedding_refused`)
+        when it takes nothing of one of the texts.
         """
         ...
 
@@ -80,7 +81,8 @@ class EncoderSource(Protocol):
     def get_encoder(self, name: str) -> Encoder:
         """The same object for the same name; loads it at first use.
 
-        Raises Unavailable (`embedding_unavailable`) within 2 s when the model is not on this machine.
+        Raises Unavailable (`embedding_unavailable`) within 2 s when the model is not on this machine; of a model
+        behind a server, when that does not answer a question in time.
         """
         ...
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingest.encoders.embedding_client import EmbeddingClient, EmbeddingServer
 from ingest.encoders.shelf import EncoderShelf
 from ingest.splitter import SplitterSettings
 from kb.blobs import BlobStore, TextStore
@@ -13,11 +14,11 @@ from kb.catalog.catalog import Catalog
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob
 from kb.catalog.knowledge_bases import NewKnowledgeBase
-from kb.config import Settings
+from kb.config import Settings, is_server
 from kb.data_folder import DataFolder
-from kb.errors import InvalidInput
+from kb.errors import InvalidInput, StartRefused
 from kb.garbage import Garbage
-from kb.ports import Encoder, EncoderSource
+from kb.ports import Encoder
 from kb.types import JobKind, KnowledgeBase, Lane, Source
 from retrieval.generations import find_space_folder, list_revisions
 
@@ -34,7 +35,7 @@ class Store:
     catalog: Catalog
     blobs: BlobStore
     texts: TextStore
-    encoders: EncoderSource
+    encoders: EncoderShelf
     garbage: Garbage
 
     def create_knowledge_base(
@@ -49,7 +50,7 @@ class Store:
 
         Raises Conflict (`knowledge_base_exists`), InvalidInput (`bad_embedding_model`), Unavailable.
         """
-        model = embedding_model or self.settings.embedding
+        model = embedding_model or self.settings.default_model
         encoder = self._find_encoder(model)
         splitter = SplitterSettings(target_tokens=chunk_tokens or self.settings.chunk_tokens)
         return self.catalog.knowledge_bases.create(
@@ -66,7 +67,7 @@ class Store:
 
     def _find_encoder(self, model: str) -> Encoder:
         """Raises InvalidInput (`bad_embedding_model`), Unavailable (`embedding_unavailable`)."""
-        if model not in ("builtin", self.settings.embedding) and not HUB_NAME.fullmatch(model):
+        if model not in ("builtin", self.settings.default_model) and not HUB_NAME.fullmatch(model):
             reason = (
                 f"{model[:255]!r} is neither `builtin`, a model's name like BAAI/bge-base-zh-v1.5, nor KB_EMBEDDING"
             )
@@ -112,6 +113,7 @@ class Store:
             )
 
     def close(self) -> None:
+        self.encoders.close()
         self.catalog.close()
 
 
@@ -125,6 +127,26 @@ def open_store(settings: Settings, folder: DataFolder, database: Database) -> St
         catalog=catalog,
         blobs=blobs,
         texts=texts,
-        encoders=EncoderShelf(),
+        encoders=EncoderShelf(remote=_build_remote(settings)),
         garbage=Garbage(catalog, blobs, texts),
     )
+
+
+def _build_remote(settings: Settings) -> EmbeddingClient | None:
+    if not is_server(settings.embedding):
+        return None
+    key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None
+    server = EmbeddingServer(base_url=settings.embedding, model=settings.default_model, api_key=key or None)
+    return EmbeddingClient(server)
+
+
+def check_embedding(settings: Settings) -> None:
+    """Raises StartRefused (`bad_setting`) for an embedding server without its model, or a model without its server."""
+    model = settings.embedding_model
+    if is_server(settings.embedding):
+        if model is None or model == "builtin":
+            reason = "KB_EMBEDDING is a server's address but KB_EMBEDDING_MODEL names no model of it"
+            raise StartRefused("bad_setting", f"{reason}: set it to one that it serves")
+    elif model is not None:
+        reason = "KB_EMBEDDING_MODEL is set but KB_EMBEDDING is no http(s)://…/v1"
+        raise StartRefused("bad_setting", f"{reason}: name the server, or unset the model")

@@ -10,7 +10,7 @@ from threading import Event, Thread, Timer
 import click
 
 from api.bootstrap.indexing import build_scheduler, build_worker, check_readers
-from api.bootstrap.store import open_store
+from api.bootstrap.store import check_embedding, open_store
 from api.logs import start_logging
 from api.supervisor import PATIENCE_SECONDS
 from ingest.loaders import check_ocr
@@ -29,6 +29,7 @@ def worker(*, supervised: bool) -> None:
         crash.arm(settings.crash)
         start_logging(settings.log_level)
         check_readers(settings.reader_classes)
+        check_embedding(settings)
         if settings.ocr == "on" and not supervised:  # the server has looked
             check_ocr()
         folder = DataFolder(settings.data_dir)

@@ -1,1 +1,1 @@
-"""Embedding models. Only `sentence_transformer.py` may import torch and sentence-transformers."""
+"""Embedding models. One door each: torch in `sentence_transformer.py`, httpx in `embedding_client.py`."""

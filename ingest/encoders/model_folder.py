@@ -31,7 +31,10 @@ SAMPLES, SAMPLE = 32, 1 << 16
 
 def say_unavailable(name: str, reason: str) -> Unavailable:
     fetch = f"run `hf download {name}` where the network is, " if HUB_NAME.fullmatch(name) else ""
-    way_out = f"put its folder on this machine and name that folder, {fetch}or use the embedding model `builtin`"
+    way_out = (
+        f"put its folder on this machine and name that folder, {fetch}set KB_EMBEDDING to the server that runs it, "
+        "or use the embedding model `builtin`"
+    )
     return Unavailable("embedding_unavailable", f"embedding model {name!r}: {reason}; {way_out}")
 
 
@@ -96,8 +99,13 @@ def choose_instruction(name: str, folder: Path) -> str:
         prompts = config.get("prompts") if isinstance(config, dict) else None
         if isinstance(prompts, dict) and prompts.get("query"):
             return str(prompts["query"])
-    family = FAMILY.search(name.lower()) or FAMILY.search(folder.name.lower())
-    return INSTRUCTIONS[family[1]] if family else ""
+    return choose_by_family(name, folder.name)
+
+
+def choose_by_family(*names: str) -> str:
+    """What goes before a question to a model of one of these names, as far as a name tells."""
+    found = (FAMILY.search(name.lower()) for name in names)
+    return next((INSTRUCTIONS[family[1]] for family in found if family), "")
 
 
 def fingerprint_folder(folder: Path, instruction: str) -> str:

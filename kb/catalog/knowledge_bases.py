@@ -39,6 +39,7 @@ class KnowledgeBaseSettings:
     space_id: int
     embedding_model: str
     fingerprint: str
+    dimension: int
     chunk_tokens: int
     wanted_chunk_tokens: int  # by the next full re-index
 
@@ -172,6 +173,7 @@ class KnowledgeBases:
             space_id=row["id"],
             embedding_model=row["embedding_model"],
             fingerprint=row["fingerprint"],
+            dimension=row["dimension"],
             chunk_tokens=row["chunk_tokens"],
             wanted_chunk_tokens=_read_wish(row),
         )

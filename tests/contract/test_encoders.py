@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.embedding_server import MODEL, serve_embeddings
 from fakes.tiny_model import build_bge_folder
 
+from ingest.encoders.embedding_client import EmbeddingClient, EmbeddingServer
 from ingest.encoders.shelf import EncoderShelf
 from kb.ports import Encoder
 
@@ -39,8 +42,20 @@ def bge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_bge_folder(tmp_path_factory.mktemp("models") / "bge-small-zh-v1.5")
 
 
-@pytest.fixture(scope="session", params=["builtin", "tiny bge", "MiniLM"])
-def encoder(request: pytest.FixtureRequest, bge_folder: Path) -> Encoder:
+@pytest.fixture(scope="session")
+def remote() -> Iterator[EncoderShelf]:
+    """Over a server that gives the builtin encoder's vectors, and takes no text as long as some here are."""
+    with serve_embeddings() as server:
+        server.window = 8_000
+        shelf = EncoderShelf(remote=EmbeddingClient(EmbeddingServer(base_url=server.url, model=MODEL)))
+        yield shelf
+        shelf.close()
+
+
+@pytest.fixture(scope="session", params=["builtin", "tiny bge", "MiniLM", "remote"])
+def encoder(request: pytest.FixtureRequest, bge_folder: Path, remote: EncoderShelf) -> Encoder:
+    if request.param == "remote":
+        return remote.get_encoder(MODEL)
     if request.param == "builtin":
         return EncoderShelf().get_encoder("builtin")
     if request.param == "tiny bge":

@@ -73,16 +73,20 @@ class TextParser:
 
 
 class CountingEncoder(BuiltinEncoder):
-    """The built-in encoder; `embedded` keeps every string it was given. `on_embed` is called before it embeds."""
+    """The built-in encoder; `embedded` keeps every string it was given. `on_embed` is called before it embeds. It takes
+    no text that holds `refused`."""
 
     def __init__(self) -> None:
         self.embedded: list[str] = []
+        self.refused: str | None = None
         self.down = False
         self.on_embed: Callable[[], None] = lambda: None
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         if self.down:
             raise Unavailable("embedding_unavailable", "the fake encoder was switched off")
+        if self.refused is not None and any(self.refused in text for text in texts):
+            raise DocumentFailed("embedding_refused", "the fake encoder does not take this text")
         self.embedded += texts
         self.on_embed()
         return super().embed_texts(texts)

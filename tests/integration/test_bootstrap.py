@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.local_server import LocalServer
+from fakes.local_server import KB, LocalServer
 
 from api.bootstrap.services import check_chat, check_faiss
+from api.bootstrap.store import check_embedding
 from kb.errors import InvalidInput, StartRefused
 from kb.types import JobKind
 from retrieval.generations import find_space_folder, list_revisions
@@ -68,3 +69,31 @@ def test_a_chat_server_without_its_model_is_refused(server: LocalServer) -> None
     check_chat(server.settings)
     with pytest.raises(StartRefused, match="KB_LLM_MODEL"):
         check_chat(server.settings.model_copy(update={"llm_base_url": "http://127.0.0.1:8000/v1"}))
+
+
+REMOTE = {"embedding": "http://127.0.0.1:9/v1", "embedding_model": "text-embedding-3-small"}
+
+
+def test_an_embedding_server_that_is_away_makes_no_knowledge_base(tmp_path: Path) -> None:
+    server = LocalServer(tmp_path / "store", **REMOTE)
+    try:
+        for name in (None, "text-embedding-3-small"):
+            answer = server.request("POST", KB, json={"name": "k", "embedding_model": name})
+            assert (answer.status_code, answer.json()["code"]) == (503, "embedding_unavailable")
+        answer = server.request("POST", KB, json={"name": "k", "embedding_model": REMOTE["embedding"]})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_embedding_model")
+        assert server.create("words", embedding_model="builtin")["dimension"] == 512
+    finally:
+        server.close()
+
+
+def test_an_embedding_server_and_its_model_are_named_together(server: LocalServer) -> None:
+    def check(**settings: str) -> None:
+        check_embedding(server.settings.model_copy(update=settings))
+
+    check()
+    check(**REMOTE)
+    with pytest.raises(StartRefused, match="KB_EMBEDDING_MODEL names no model"):
+        check(embedding=REMOTE["embedding"])
+    with pytest.raises(StartRefused, match="KB_EMBEDDING is no"):
+        check(embedding_model="m")

@@ -218,3 +218,28 @@ def test_a_document_deleted_while_it_waits_is_no_failure(store: Store) -> None:
     assert outcome.state is JobState.SUCCEEDED
     assert store.catalog.jobs.get(answer["job_id"]).failed == 0
     assert store.list_visible_texts() == {"b.txt": TWO}
+
+
+def test_a_text_that_the_model_refuses_costs_its_document_alone(store: Store) -> None:
+    good = files(FIRST_BATCH + 3)
+    store.encoder.refused = "poison"
+    answer = store.upload({"!.txt": "A poison in here.", **good, "zz.txt": f"{write_sentences(1)} poison"})
+    outcome = store.run_job()
+    assert outcome is not None
+    assert (outcome.state, outcome.message) == (JobState.SUCCEEDED, "2 of 9 documents could not be indexed")
+    assert [error_of(store, path) for path in ("!.txt", "zz.txt")] == ["embedding_refused"] * 2
+    job = store.catalog.jobs.get(answer["job_id"])
+    assert (job.done, job.failed) == (9, 2)
+    assert store.list_visible_texts() == good
+    assert store.check() == set()
+
+
+def test_a_model_of_another_dimension_writes_nothing(store: Store) -> None:
+    store.index({"a.txt": ONE})
+    store.encoder.dimension = 64
+    store.upload({"b.txt": TWO})
+    with pytest.raises(Unavailable, match="dimension 64, the index was made with 512") as refused:
+        store.run_job()
+    assert refused.value.code == "embedding_unavailable"
+    assert store.encoder.embedded == [ONE]
+    assert store.list_visible_texts() == {"a.txt": ONE}

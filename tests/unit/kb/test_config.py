@@ -100,3 +100,53 @@ def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StartRefused) as refused:
         read_settings()
     assert "very-secret" not in refused.value.detail
+
+
+KEY = "sk-secret"
+
+
+def test_an_embedding_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().default_model == "builtin"
+    monkeypatch.setenv("KB_EMBEDDING", "BAAI/bge-base-zh-v1.5")
+    assert read_settings().default_model == "BAAI/bge-base-zh-v1.5"
+    monkeypatch.setenv("KB_EMBEDDING", "HTTPS://embeddings.example:8443/deep/v1")
+    monkeypatch.setenv("KB_EMBEDDING_MODEL", "bge-m3")
+    monkeypatch.setenv("KB_EMBEDDING_API_KEY", KEY)
+    settings = read_settings()
+    assert settings.default_model == "bge-m3"
+    assert KEY not in repr(settings) + str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{KEY}@host/v1",
+        f"http://{KEY}@host/v1",
+        f"http://host/v1?key={KEY}",
+        f"http://host/v1#{KEY}",
+        "http://",
+        "http://:80/v1",
+        "http://host:0/v1",
+        "http://host:99999/v1",
+        "http://[::1/v1",
+        "http://host/v 1",
+        "http://主机/v1",
+        "http://host/v1\n",
+    ],
+)
+def test_an_address_that_is_none_or_holds_a_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("KB_EMBEDDING", url)
+    with pytest.raises(StartRefused) as refused:
+        read_settings()
+    assert refused.value.code == "bad_setting"
+    assert "KB_EMBEDDING" in refused.value.detail
+    assert KEY not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"密钥{KEY}", f"{KEY}\x7f"])
+def test_a_key_that_no_header_may_hold(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("KB_EMBEDDING_API_KEY", key)
+    with pytest.raises(StartRefused, match="KB_EMBEDDING_API_KEY") as refused:
+        read_settings()
+    assert KEY not in str(refused.value) + str(refused.value.__context__)
