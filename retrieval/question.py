@@ -9,13 +9,14 @@ from typing import Literal
 
 from kb.errors import InvalidInput
 from kb.tokens import HAN
+from retrieval.han import fold_han
 from retrieval.lexical import find_stem
 
 Language = Literal["zh", "en"]
 
+# The patterns below are written in Simplified characters: what they are held against is folded (`fold_han`).
 HAN_FUNCTION = re.compile(
     r"为什么|为何|什么时候|什么样|什么|怎么样|怎么|怎样|如何|是否|请问|多少|何时|何地|何人|何种|何处|哪一|哪些|哪个|哪里|哪位|哪年|哪家|哪种|"
-    r"為什麼|為何|什麼時候|什麼樣|什麼|怎麼樣|怎麼|怎樣|請問|何時|何處|何種|哪裡|哪個|哪種|誰|幾|嗎|與|為|這|個|從|對|請|會|們|"
     r"哪|谁|几|吗|呢|吧|的|了|是|在|有|和|与|及|被|于|由|其|该|这|那|之|也|都|为|把|对|从|到|而|或|所|个|能|会|可以|可|请|我|你|他|她|它|们"
 )
 FUNCTION_WORDS = (
@@ -39,18 +40,18 @@ class AnswerKind(StrEnum):
 
 
 NUMERAL = (
-    r"(?:\d|[一二三四五六七八九十百千万亿两萬億兩]{1,}(?:[个個名位人次年月天日夜元米公吨岁歲座条條种種项家所部集章倍分成张張])|"
+    r"(?:\d|[一二三四五六七八九十百千万亿两]{1,}(?:[个名位人次年月天日夜元米公吨岁座条种项家所部集章倍分成张])|"
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|twenty|thirty|forty|fifty|sixty|seventy|"
     r"eighty|ninety|hundred|thousand|million|billion|half|third|quarter)\b)"
 )
 ASKS: tuple[tuple[AnswerKind, re.Pattern[str]], ...] = (
-    (AnswerKind.REASON, re.compile(r"\bwhy\b|为什么|为何|原因|什么缘故|為什麼|為何", re.IGNORECASE)),
+    (AnswerKind.REASON, re.compile(r"\bwhy\b|为什么|为何|原因|什么缘故", re.IGNORECASE)),
     (
         AnswerKind.NUMBER,
         re.compile(
             r"\bhow (?:many|much|long|far|tall|high|old|large|big|fast|deep|wide|heavy|often)\b|"
             r"\bwhat (?:percent|number|amount|proportion|size|population)|"
-            r"多少|[几幾](?!乎|何)|多遠|多長|人數|面積|多大|多高|多长|多远|多重|多久|多深|多快|多宽|人数|面积",
+            r"多少|几(?!乎|何)|多大|多高|多长|多远|多重|多久|多深|多快|多宽|人数|面积",
             re.IGNORECASE,
         ),
     ),
@@ -58,16 +59,16 @@ ASKS: tuple[tuple[AnswerKind, re.Pattern[str]], ...] = (
         AnswerKind.TIME,
         re.compile(
             r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|decade|century|time)\b|什么时候|何时|"
-            r"哪一?[年天日月]|哪个月|时间|日期|什么年代|哪个世纪|[几幾][年月日点點]|什麼時候|何時|時間",
+            r"哪一?[年天日月]|哪个月|时间|日期|什么年代|哪个世纪|几[年月日点]",
             re.IGNORECASE,
         ),
     ),
-    (AnswerKind.PERSON, re.compile(r"\bwho(?:se|m)?\b|[谁誰]|哪位|何人|什么人|哪些人", re.IGNORECASE)),
+    (AnswerKind.PERSON, re.compile(r"\bwho(?:se|m)?\b|谁|哪位|何人|什么人|哪些人", re.IGNORECASE)),
     (
         AnswerKind.PLACE,
         re.compile(
             r"\bwhere\b|\b(?:what|which) (?:city|country|state|place)\b|"
-            r"哪[里裡]|何[处處]|何地|什[么麼]地方|哪[个個]?[国國省市县縣城]|位[于於]哪",
+            r"哪里|何处|何地|什么地方|哪个?[国省市县城]|位于哪",
             re.IGNORECASE,
         ),
     ),
@@ -86,7 +87,7 @@ HOLDS: dict[AnswerKind, re.Pattern[str]] = {
         r"\b(?:in|at|near|from|of|to) (?:the )?[A-Z]|[省市县区州镇乡村路街国岛山河湖海]|位于|坐落"
     ),
     AnswerKind.REASON: re.compile(
-        r"因为|因為|由于|由於|因此|所以|为了|為了|导致|導致|使得|原因|造成|引起|以免|避免|"
+        r"因为|由于|因此|所以|为了|导致|使得|原因|造成|引起|以免|避免|"
         r"\b(?:because|due to|owing to|since|so that|in order to|as a result|reasons?|cause[sd]?|explain(?:s|ed)?|"
         r"led to|to avoid|to prevent)\b",
         re.IGNORECASE,
@@ -113,14 +114,14 @@ def choose_language(question: str, wanted: Literal["auto", "zh", "en"] = "auto")
         return wanted
     if not HAN.search(question):
         return "en"
-    han = len(HAN_FUNCTION.findall(question))
+    han = len(HAN_FUNCTION.findall(fold_han(question)))
     latin = sum(word in STOPWORDS for word in re.findall(r"[a-z]+", question.lower()))
     return "zh" if han >= latin else "en"
 
 
 def list_terms(text: str) -> set[str]:
     """Content terms: Han bigrams (a lone Han character itself) and stems of words, function words left out."""
-    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = fold_han(unicodedata.normalize("NFKC", text).lower())
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", HAN_FUNCTION.sub(" ", folded)):
         terms.update(run[i : i + 2] for i in range(len(run) - 1)) if len(run) > 1 else terms.add(run)
@@ -132,7 +133,7 @@ def list_terms(text: str) -> set[str]:
 
 def list_matchable(text: str) -> set[str]:
     """Terms of a text that questions are matched against: every Han bigram and character, every stem."""
-    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = fold_han(unicodedata.normalize("NFKC", text).lower())
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", folded):
         terms.update(run)
@@ -143,10 +144,11 @@ def list_matchable(text: str) -> set[str]:
 
 
 def find_kind(question: str) -> AnswerKind:
-    return next((kind for kind, pattern in ASKS if pattern.search(question)), AnswerKind.OTHER)
+    folded = fold_han(question)
+    return next((kind for kind, pattern in ASKS if pattern.search(folded)), AnswerKind.OTHER)
 
 
 def holds_kind(text: str, kind: AnswerKind) -> bool:
     """Whether something of that kind may stand in `text`; a hint, made to be cheap."""
     pattern = HOLDS.get(kind)
-    return bool(pattern and pattern.search(text))
+    return bool(pattern and pattern.search(fold_han(text)))

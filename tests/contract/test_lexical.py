@@ -79,6 +79,30 @@ def test_a_number_in_the_question_leads(tmp_path: Path) -> None:
     assert found == [3, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("开放夜的学生票", [1, 2]),
+        ("開放夜的學生票", [1, 2]),
+        ("什么是开放夜", [1, 2]),
+        ("什麼是開放夜", [1, 2]),
+        ("头发", [3]),
+        ("頭髮", [3]),
+        ("发", [3, 4]),
+        ("發", [3, 4]),
+        ("ひらがな", [5]),
+        ("ﾋﾗｶﾞﾅ", []),
+    ],
+)
+def test_traditional_and_simplified_find_each_other(tmp_path: Path, question: str, found: list[int]) -> None:
+    texts = ["開放夜的學生票八十元。", "开放夜的学生票八十元。", "她的頭髮很長。", "发展很快。", "ひらがな"]
+    view = WorkingCopy(tmp_path / "copy").apply([[make_row(i, text) for i, text in enumerate(texts, start=1)]])
+    assert sorted(find(view, question)) == found
+    scores = {match.chunk_id: match.score for match in view.search(question, 5)}
+    if found == [1, 2]:
+        assert scores[1] == pytest.approx(scores[2])
+
+
 @pytest.mark.parametrize(("question", "found"), [("湖", {1, 6}), ("茶", {6}), ("都", {2}), ("Ａ", {8, 7})])
 def test_one_character_finds_every_place_of_it(view: LexicalView, question: str, found: set[int]) -> None:
     assert set(find(view, question)) == found

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from fakes.feed import Encoders, HashEncoder, MemoryFeed
 
+from ingest.encoders.builtin import BuiltinEncoder
 from kb.errors import InvalidInput, NotFound, Unavailable
+from kb.ports import Encoder
 from kb.types import Filter
 from retrieval.search import Passage, Searcher, SearchRequest, SearchResult
 from retrieval.state import IndexShelf
@@ -23,11 +25,12 @@ DOCUMENTS = {
 class House:
     """A knowledge base with a searcher over it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.feed = MemoryFeed()
+    def __init__(self, directory: Path, encoder: Encoder | None = None) -> None:
+        self.encoder = encoder or HashEncoder()
+        self.feed = MemoryFeed(self.encoder.dimension)
+        self.feed.encoder = self.encoder
         self.feed.add_kb("kb1")
         self.shelf = IndexShelf(self.feed, directory)
-        self.encoder = HashEncoder()
         self.searcher = Searcher(self.shelf, self.feed, self.feed, Encoders(self.encoder))
 
     def search(self, query: str, **options) -> SearchResult:  # type: ignore[no-untyped-def]
@@ -46,6 +49,14 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.shelf.close()
 
 
+@pytest.fixture(params=[HashEncoder(), BuiltinEncoder()], ids=lambda encoder: encoder.name)
+def coded_house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    house = House(tmp_path / "indexes", request.param)
+    house.feed.publish("kb1", DOCUMENTS)
+    yield house
+    house.shelf.close()
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
 @pytest.mark.parametrize(
     ("query", "text"),
@@ -53,6 +64,35 @@ def house(tmp_path: Path) -> Iterator[House]:
 )
 def test_each_mode_finds_the_text_asked_for(house: House, mode: str, query: str, text: str) -> None:
     assert house.list_texts(query, mode=mode)[0] == text
+
+
+SYNTAX = ["AND", "OR", "NOT", "AND OR NOT", *'+-"*?:()~^', "[]", "{}", "\\", "/", '""', "( ) AND", "*:*", "body:", "^~"]
+FULL_WIDTH = str.maketrans({code: code + 0xFEE0 for code in range(0x21, 0x7F)} | {" ": "\u3000"})
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_syntax_and_punctuation_alone_are_no_error_and_have_no_words(coded_house: House, mode: str) -> None:
+    questions = [*SYNTAX, *(one.translate(FULL_WIDTH) for one in SYNTAX), "，。！？、；：", "“”‘’「」《》……——", "｡､･"]
+    for question in questions:
+        result = coded_house.search(question, mode=mode, merge=False)
+        assert result.degraded == ()
+        assert [passage.text for passage in result.passages if passage.scores.lexical is not None] == [], question
+        if mode == "lexical":  # by their vectors texts are near to anything
+            assert list(result.passages) == [], question
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_syntax_around_words_changes_nothing(house: House, mode: str) -> None:
+    for question in ('+fox -dogs "quick"~2', "(fox AND quick) OR dogs^4", "body:fox quick* dogs?"):
+        for written in (question, question.translate(FULL_WIDTH)):
+            assert DOCUMENTS["en/animals.txt"][0] in house.list_texts(written, mode=mode)
+
+
+def test_a_simplified_question_finds_a_traditional_document_and_back(house: House) -> None:
+    house.feed.publish("kb1", {"繁/杭州.txt": ["運河博物館位於拱墅區。", "開放夜的學生票八十元。"]})
+    assert house.list_texts("开放夜的学生票", mode="lexical") == ["開放夜的學生票八十元。"]
+    assert house.list_texts("運河博物館", mode="lexical") == house.list_texts("运河博物馆", mode="lexical")
+    assert house.list_texts("龍井茶產於哪裡", mode="lexical")[0] == DOCUMENTS["zh/杭州.txt"][3]
 
 
 def test_a_passage_says_where_it_comes_from(house: House) -> None:

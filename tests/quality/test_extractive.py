@@ -33,14 +33,14 @@ def squeeze(text: str) -> str:
     return SPACE.sub("", text).lower()
 
 
-def measure_share(name: str, others: int) -> float:
+def measure_share(name: str, others: int, kind: str = "queries") -> float:
     """Share of questions whose quotes hold an answer string; `others` other passages follow the gold one."""
     docs = {doc["doc_id"]: doc for doc in read_lines(f"{name}.corpus.jsonl.gz")}
-    questions = [q for q in read_lines(f"{name}.queries.jsonl.gz") if q["answerable"] and q.get("scope") != "doc"]
+    questions = [q for q in read_lines(f"{name}.{kind}.jsonl.gz") if q["answerable"] and q.get("scope") != "doc"]
     golds = {(q["doc_id"], q["gold_start"], q["gold_end"]) for q in questions}
     dice = random.Random(7)
     held = 0
-    sample = dice.sample(questions, SAMPLE)
+    sample = dice.sample(questions, min(SAMPLE, len(questions)))
     for question in sample:
         gold = (question["doc_id"], question["gold_start"], question["gold_end"])
         spans = [gold, *dice.sample(sorted(golds - {gold}), others)]
@@ -69,3 +69,10 @@ def test_quotes_hold_the_answer(name: str, others: int, floor: float) -> None:
     share = measure_share(name, others)
     print(f"{name} with {others} other passages: {share:.3f}")
     assert share >= floor
+
+
+@pytest.mark.parametrize("kind", ["queries", "simplified-questions"])
+def test_quotes_of_a_traditional_text_hold_the_answer_to_a_question_in_either_script(kind: str) -> None:
+    share = measure_share("drcd_mini_zht", 4, kind)
+    print(f"drcd_mini_zht, {kind}, with 4 other passages: {share:.3f}")
+    assert share >= 0.86

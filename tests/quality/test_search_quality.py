@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,27 @@ def holds_answer(question: dict[str, Any], passages: list[tuple[str, str]], budg
     return False
 
 
+def open_searcher(corpora: Sequence[str], directory: Path) -> tuple[Searcher, IndexShelf]:
+    """A searcher over the documents of all of them, in one knowledge base `kb1`; the caller closes the shelf."""
+    encoder, feed = BuiltinEncoder(), MemoryFeed(BuiltinEncoder.dimension)
+    feed.encoder = encoder
+    feed.add_kb("kb1")
+    documents = [document for name in corpora for document in read_lines(f"{name}.corpus")]
+    feed.publish(
+        "kb1", {f"{d['doc_id']}/{d['title'] or 'untitled'}.txt": split_text(d["text"], encoder) for d in documents}
+    )
+    shelf = IndexShelf(feed, directory)
+    return Searcher(shelf, feed, feed, Encoders(encoder)), shelf
+
+
 @pytest.mark.parametrize(
     ("name", "at_512", "at_1024"),
     [("cmrc_long_zh", 0.91, 0.94), ("rgb_zh", 0.87, 0.92), ("squad_en", 0.89, 0.93), ("nq_en", 0.93, 0.95)],
 )
 def test_the_context_holds_the_answer(name: str, at_512: float, at_1024: float, tmp_path: Path) -> None:
-    encoder, feed = BuiltinEncoder(), MemoryFeed(BuiltinEncoder.dimension)
-    feed.encoder = encoder
-    feed.add_kb("kb1")
-    documents = read_lines(f"{name}.corpus")
-    feed.publish(
-        "kb1", {f"{d['doc_id']}/{d['title'] or 'untitled'}.txt": split_text(d["text"], encoder) for d in documents}
-    )
     questions = [q for q in read_lines(f"{name}.queries") if q["answerable"] and q.get("scope") != "doc"]
     questions = random.Random(7).sample(questions, QUESTIONS)
-    shelf = IndexShelf(feed, tmp_path / "indexes")
-    searcher = Searcher(shelf, feed, feed, Encoders(encoder))
+    searcher, shelf = open_searcher([name], tmp_path / "indexes")
     held = {512: 0, 1024: 0}
     for question in questions:
         request = SearchRequest(query=question["question"], kb_id="kb1", top_k=20)
@@ -88,3 +94,23 @@ def test_the_context_holds_the_answer(name: str, at_512: float, at_1024: float, 
     print(name, shares)
     assert shares[512] >= at_512
     assert shares[1024] >= at_1024
+
+
+@pytest.mark.parametrize("others", [[], ["cmrc_zh", "rgb_zh"]], ids=["alone", "among Simplified"])
+@pytest.mark.parametrize("questions", ["simplified-questions", "queries"])
+def test_questions_in_either_script_find_the_traditional_document(
+    questions: str, others: list[str], tmp_path: Path
+) -> None:
+    searcher, shelf = open_searcher(["drcd_mini_zht", *others], tmp_path / "indexes")
+    asked = read_lines(f"drcd_mini_zht.{questions}")
+    found = {1: 0, 5: 0}
+    for question in asked:
+        passages = searcher.search(SearchRequest(query=question["question"], kb_id="kb1", top_k=20)).passages
+        documents = list(dict.fromkeys(passage.path.split("/")[0] for passage in passages))
+        for rank in found:
+            found[rank] += any(one in question["doc_ids"] for one in documents[:rank])
+    shelf.close()
+    shares = {rank: count / len(asked) for rank, count in found.items()}
+    print(questions, others, shares)
+    assert shares[1] >= 0.95
+    assert shares[5] >= 0.98

@@ -20,6 +20,11 @@ COATING = make_passage(
 )
 
 
+COATING_TRADITIONAL = make_passage(
+    "鏡面鍍膜每五年更換一次。負責人是王小明。上一次的費用為3.5萬元。因為天氣潮濕，鍍膜會脫落。", document_id="d3"
+)
+
+
 def write(question: str, passages: Sequence[Passage], language: str = "en") -> tuple[str, Draft]:
     task = WritingTask(
         question=question,
@@ -52,6 +57,29 @@ def write(question: str, passages: Sequence[Passage], language: str = "en") -> t
 )
 def test_quotes_the_sentence_that_answers(question: str, sentence: str) -> None:
     assert sentence in [quote.text for quote in choose_quotes(question, [CAMERA, COATING])]
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("镜面镀膜多久更换一次？", "鏡面鍍膜每五年更換一次。"),
+        ("镜面镀膜的负责人是谁？", "負責人是王小明。"),
+        ("镀膜的费用是多少？", "上一次的費用為3.5萬元。"),
+        ("镀膜为什么会脱落？", "因為天氣潮濕，鍍膜會脫落。"),
+    ],
+)
+def test_a_simplified_question_quotes_a_traditional_text_as_a_traditional_one_does(
+    question: str, sentence: str
+) -> None:
+    quotes = choose_quotes(question, [CAMERA, COATING_TRADITIONAL])
+    assert sentence in [quote.text for quote in quotes]
+    assert all(COATING_TRADITIONAL.text[quote.start : quote.end] == quote.text for quote in quotes)
+    asked = question.translate(str.maketrans("镜镀换负责谁费为么脱", "鏡鍍換負責誰費為麼脫"))
+    assert choose_quotes(asked, [CAMERA, COATING_TRADITIONAL]) == quotes
+
+
+def test_a_traditional_question_quotes_a_simplified_text() -> None:
+    assert "镜面镀膜每五年更换一次。" in [q.text for q in choose_quotes("鏡面鍍膜多久更換一次？", [CAMERA, COATING])]
 
 
 def test_every_quote_is_numbered_and_stands_where_its_citation_says() -> None:

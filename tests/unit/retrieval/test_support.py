@@ -20,6 +20,14 @@ def test_rare_terms_count_more_and_no_term_counts_nothing() -> None:
     assert scores[3] == 0
 
 
+def test_a_claim_in_the_other_script_weighs_the_same() -> None:
+    sentences = list_sentences([make_passage("鏡面鍍膜每五年更換一次。負責人是王小明。", title="設備", path="")])
+    for traditional, simplified in (("鏡面鍍膜的負責人", "镜面镀膜的负责人"), ("設備、更換", "设备、更换")):
+        claims = weigh_claim(traditional, sentences), weigh_claim(simplified, sentences)
+        assert claims[0] == claims[1]
+        assert measure_cover(claims[1], sentences) == pytest.approx(1)
+
+
 def test_a_row_stands_under_the_head_of_its_table_and_every_sentence_under_its_title() -> None:
     table = make_passage("|票种|开放夜|\n|---|---|\n|学生|80 元|\n\n后文没有关系。", title="票价", path="a.md")
     head, rule, row, rest = list_sentences([table])

@@ -21,6 +21,7 @@ from retrieval.terms import MOST_TERMS, iter_tokens, read_terms
         ("don’t", ["don't", "don", "t"]),
         ("max_model_len", ["max_model_len", "max", "model", "len"]),
         ("ひらがな", ["ひら", "らが", "がな", "な"]),
+        ("臺灣的國際颱風", ["台湾", "湾的", "的国", "国际", "际台", "台风", "风"]),
         ("，。 !?", []),
     ],
 )
