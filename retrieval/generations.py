@@ -8,7 +8,8 @@
 
 Every file is written under a temporary name, flushed, fsynced and renamed. Before use each file is read once and
 compared with the manifest, for the formats carry no checksum. What does not agree is renamed to `*.corrupt`, said once
-in the log, and the next older generation or the rows take its place.
+in the log, and the next older generation or the rows take its place. One of tokens of another form than this process
+makes (`retrieval.terms.name_form`) is sound, but nobody can ask it: it is removed and replaced likewise.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,32 +33,14 @@ from kb.ports import IndexFeed
 from kb.types import Head, IndexRow
 from retrieval.dense import DenseBuilder, SealedDense, read_sealed, stack_vectors
 from retrieval.lexical import WorkingCopy, list_index_files
+from retrieval.manifest import FileSeal, Manifest, Unfit, read_manifest, seal_file
+from retrieval.terms import name_form
 
 logger = logging.getLogger(__name__)
 
 KEPT = 2  # the newest generation, and one older for the case that the newest turns out bad
 MANIFEST = re.compile(r"(\d{1,19})\.manifest\.json")
-PART = re.compile(r"\d{1,19}\.(dense|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
 KB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileSeal:
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """What a generation is of, and the seal of each of its files by name."""
-
-    epoch: str
-    kb: str
-    space: int
-    revision: int
-    count: int
-    dimension: int
-    files: Mapping[str, FileSeal]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +70,19 @@ def list_revisions(folder: Path) -> list[int]:
     return sorted((int(found[1]) for name in names if (found := MANIFEST.fullmatch(name))), reverse=True)
 
 
+def list_current(folder: Path) -> list[int]:
+    """Revisions that have a manifest and are not known to be of tokens of another form, newest first."""
+    return [revision for revision in list_revisions(folder) if not _is_outdated(folder, revision)]
+
+
+def _is_outdated(folder: Path, revision: int) -> bool:
+    """False also where the manifest cannot be read: loading will see to that."""
+    try:
+        return read_manifest(folder / f"{revision}.manifest.json").form != name_form()
+    except Unfit:
+        return False
+
+
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +98,7 @@ def seal_generation(feed: IndexFeed, kb_id: str, directory: Path, head: Head | N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _hold_folder(folder):
+            _remove_outdated(folder)
             _sweep_leftovers(folder)
             if head.revision not in list_revisions(folder):
                 _write_generation(feed, kb_id, head, folder)
@@ -121,6 +118,11 @@ def _hold_folder(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Conflict("seal_running", f"another process seals {folder.name}") from None
         yield
+
+
+def _remove_outdated(folder: Path) -> None:
+    for revision in set(list_revisions(folder)).difference(list_current(folder)):
+        remove_generation(folder, revision)
 
 
 def _sweep_leftovers(folder: Path) -> None:
@@ -156,6 +158,7 @@ def _write_generation(feed: IndexFeed, kb_id: str, head: Head, folder: Path) -> 
         count=len(builder),
         dimension=head.dimension,
         files=files,
+        form=name_form(),
     )
     text = json.dumps(asdict(manifest), indent=1).encode()
     target = folder / f"{head.revision}.manifest.json"
@@ -227,18 +230,23 @@ def remove_generation(folder: Path, revision: int) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-class Unfit(Exception):
-    """This generation cannot be used; the argument says which file and why. Never leaves this package."""
+class Outdated(Exception):
+    """This generation is of tokens of another form. Never leaves this module."""
 
 
 def load_generation(directory: Path, kb_id: str, head: Head, epoch: str) -> Generation | None:
-    """The newest usable generation up to the head's revision, or None. Unusable ones are set aside and logged once."""
+    """The newest usable generation up to the head's revision, or None. Unusable ones are set aside, outdated ones
+    removed, and either is logged once."""
     folder = find_space_folder(directory, kb_id, head.space_id)
     for revision in list_revisions(folder):
         if revision > head.revision:
             continue  # sealed since the head was read: the next look will see it
         try:
             return _read_generation(folder, revision, kb_id, head, epoch)
+        except Outdated:
+            with suppress(FileNotFoundError, PermissionError):  # another process is at it, or it is not ours
+                remove_generation(folder, revision)
+            logger.info("index.generation_outdated", extra={"kb_id": kb_id, "revision": revision})
         except Unfit as unfit:
             if (folder / f"{revision}.manifest.json").exists():  # else it was removed while we read it
                 _set_aside(folder, revision)
@@ -252,6 +260,8 @@ def _read_generation(folder: Path, revision: int, kb_id: str, head: Head, epoch:
     found = (manifest.epoch, manifest.kb, manifest.space, manifest.revision, manifest.dimension)
     if found != (epoch, kb_id, head.space_id, revision, head.dimension):
         raise Unfit("manifest: foreign")
+    if manifest.form != name_form():
+        raise Outdated
     if not {f"{revision}.dense", f"{revision}.ids", f"{revision}.lexical/meta.json"} <= manifest.files.keys():
         raise Unfit("manifest: incomplete")
     for name, seal in manifest.files.items():
@@ -268,27 +278,6 @@ def _read_generation(folder: Path, revision: int, kb_id: str, head: Head, epoch:
     if len(dense.ids) != manifest.count:
         raise Unfit("manifest: another count")
     return Generation(revision=revision, count=manifest.count, dense=dense, lexical=folder / f"{revision}.lexical")
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Raises Unfit for anything but what `_write_generation` writes: the file may be torn or made by someone else."""
-    try:
-        fields = json.loads(path.read_bytes())
-        files = {str(name): FileSeal(**seal) for name, seal in fields.pop("files").items()}
-        manifest = Manifest(files=files, **fields)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise Unfit("manifest: unreadable") from error
-    if not all(PART.fullmatch(name) for name in files):
-        raise Unfit("manifest: names a file that is not ours")
-    return manifest
-
-
-def seal_file(path: Path, *, sync: bool = False) -> FileSeal:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        if sync:
-            os.fsync(file.fileno())
-        return FileSeal(size=file.tell(), sha256=digest.hexdigest())
 
 
 def _set_aside(folder: Path, revision: int) -> None:

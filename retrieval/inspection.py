@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kb.types import Head
-from retrieval.generations import Unfit, find_space_folder, list_revisions, read_manifest, seal_file
+from retrieval.generations import find_space_folder, list_revisions
+from retrieval.manifest import Unfit, read_manifest, seal_file
 
 
 def find_damage(directory: Path, kb_id: str, head: Head, epoch: str) -> dict[int, str]:

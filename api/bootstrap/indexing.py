@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -29,6 +30,8 @@ from retrieval.gate import GoldenGate
 from retrieval.generations import find_kb_folder, find_space_folder, seal_generation
 
 log = logging.getLogger(__name__)
+
+KNOWLEDGE_BASES_A_PAGE = 100
 
 
 def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, ParserPool]:
@@ -172,6 +175,7 @@ class Indexing:
         if removed:
             log.info("garbage.swept files=%d", removed)
         self._collect_spaces()
+        self._seal_due()
 
     def _collect_spaces(self) -> None:
         """Take out spaces whose grace time is over or that no job builds any more: index files first, then rows."""
@@ -182,3 +186,12 @@ class Indexing:
             while retired.collect_slice(space_id):
                 pass
             log.info("space.collected kb=%s space=%d", kb_id, space_id)
+
+    def _seal_due(self) -> None:
+        """Seal again what was sealed with tokens of another form, or set aside, where no upload may come for long."""
+        last = ""
+        while page := self._store.catalog.knowledge_bases.list_knowledge_bases(KNOWLEDGE_BASES_A_PAGE, last):
+            last = page[-1].name
+            for kb in page:
+                with suppress(NotFound):  # deleted meanwhile
+                    self._store.seal_if_due(kb.id)

@@ -20,7 +20,7 @@ from kb.errors import InvalidInput, StartRefused
 from kb.garbage import Garbage
 from kb.ports import Encoder
 from kb.types import JobKind, KnowledgeBase, Lane, Source
-from retrieval.generations import find_space_folder, list_revisions
+from retrieval.generations import find_space_folder, list_current
 
 # What a hub calls its models: one owner, one name. A request must not make the server open folders of its choice.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -102,10 +102,11 @@ class Store:
     def seal_if_due(self, kb_id: str) -> None:
         """Queue a new index generation once the log has grown by enough since the last one.
 
-        It spares a server from replaying the log, and takes out of the index files what was deleted.
+        It spares a server from replaying the log, and takes out of the index files what was deleted. One with tokens of
+        another form counts for none.
         """
         head = self.catalog.feed.get_head(kb_id)
-        sealed = list_revisions(find_space_folder(self.folder.indexes, kb_id, head.space_id))
+        sealed = list_current(find_space_folder(self.folder.indexes, kb_id, head.space_id))
         changes = self.catalog.feed.count_changes(head.space_id, max(sealed, default=0))
         if changes >= self.settings.seal_changes:
             self.catalog.jobs.enqueue(

@@ -18,8 +18,9 @@ import pytest
 from fakes.feed import MemoryFeed
 
 from kb.errors import Conflict, Unavailable
-from retrieval.generations import _hold_folder, list_revisions, load_generation, seal_generation
+from retrieval.generations import _hold_folder, list_current, list_revisions, load_generation, seal_generation
 from retrieval.state import IndexShelf
+from retrieval.terms import name_form
 
 pytestmark = pytest.mark.faults
 
@@ -173,6 +174,59 @@ def test_a_restored_database_takes_no_old_files(feed: MemoryFeed, tmp_path: Path
     feed.epoch = "epoch-2"
     assert load(feed, directory) is None
     seal(feed, directory)
+    assert_whole(feed, directory, 1)
+
+
+OTHER_FORMS = [None, "1", "2-00000000", "3-" + name_form().partition("-")[2]]
+
+
+def rewrite_form(path: Path, form: str | None) -> None:
+    """As sealed by another release; None: by one that knew no forms."""
+    fields = json.loads(path.read_text())
+    assert fields.pop("form") == name_form()
+    path.write_text(json.dumps(fields if form is None else fields | {"form": form}))
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_tokens_of_another_form_are_not_read_but_made_again_from_the_rows(
+    feed: MemoryFeed, tmp_path: Path, form: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "indexes"
+    folder = seal(feed, directory)
+    rewrite_form(folder / "1.manifest.json", form)
+    feed.row_reads = 0
+    with caplog.at_level(logging.INFO):
+        assert_whole(feed, directory, -1)
+        assert_whole(feed, directory, -1)
+    assert feed.row_reads == 2 * len(feed.vectors)
+    assert [record.message for record in caplog.records] == ["index.generation_outdated"]
+    assert [path.name for path in folder.iterdir()] == [".seal.lock"]  # sound, so that nobody need look at it
+    seal(feed, directory)
+    assert_whole(feed, directory, 1)
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_a_revision_sealed_with_tokens_of_another_form_is_sealed_again(
+    feed: MemoryFeed, tmp_path: Path, form: str | None
+) -> None:
+    directory = tmp_path / "indexes"
+    seal(feed, directory)
+    feed.publish("kb1", {"late.txt": ["late word"]})
+    folder = seal(feed, directory)
+    for revision in (1, 2):
+        rewrite_form(folder / f"{revision}.manifest.json", form)
+    assert (list_revisions(folder), list_current(folder)) == ([2, 1], [])
+    seal(feed, directory)
+    assert list_revisions(folder) == list_current(folder) == [2]
+    assert_whole(feed, directory, 2)
+
+
+def test_when_the_newest_has_another_form_the_one_before_serves(feed: MemoryFeed, tmp_path: Path) -> None:
+    directory = tmp_path / "indexes"
+    seal(feed, directory)
+    feed.publish("kb1", {"late.txt": ["late word"]})
+    folder = seal(feed, directory)
+    rewrite_form(folder / "2.manifest.json", "1")
     assert_whole(feed, directory, 1)
 
 

@@ -1,16 +1,20 @@
 """Where the rooms meet: sealing that follows uploads and deletes, and knowledge bases with a model."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fakes.local_server import KB, LocalServer
 
+from api.bootstrap.indexing import Indexing, build_gate, build_runners
 from api.bootstrap.services import check_chat, check_faiss
 from api.bootstrap.store import check_embedding
+from ingest.indexing import Indexer
 from kb.errors import InvalidInput, StartRefused
 from kb.types import JobKind
 from retrieval.generations import find_space_folder, list_revisions
+from retrieval.terms import name_form
 
 FILES = {f"{i}.txt": f"第{i}章说的是第{i}件事。Chapter {i} is about thing {i}.".encode() for i in range(6)}
 
@@ -25,6 +29,13 @@ def server(tmp_path: Path) -> Iterator[LocalServer]:
 def list_seals(server: LocalServer, kb_id: str) -> list[int]:
     head = server.store.catalog.feed.get_head(kb_id)
     return list_revisions(find_space_folder(server.folder.indexes, kb_id, head.space_id))
+
+
+def build_house(server: LocalServer) -> Indexing:
+    store = server.store
+    indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, None)  # type: ignore[arg-type]
+    gate = build_gate(store)
+    return Indexing(store, build_runners(store, indexer, gate), gate)
 
 
 def test_uploads_and_deletes_are_sealed_once_enough_has_changed(server: LocalServer) -> None:
@@ -43,6 +54,26 @@ def test_uploads_and_deletes_are_sealed_once_enough_has_changed(server: LocalSer
     assert server.store.catalog.feed.get_head(kb_id).revision in list_seals(server, kb_id)
     kinds = [job.kind for _, job in server.store.catalog.jobs.list_jobs(10)]
     assert kinds == [JobKind.SEAL, JobKind.SEAL, JobKind.UPLOAD]
+
+
+def test_housekeeping_seals_again_what_has_tokens_of_another_form(server: LocalServer) -> None:
+    small, large = server.create("small")["id"], server.create("large")["id"]
+    server.upload("small", {"a.txt": b"Too little to be sealed."})
+    server.upload("large", FILES)
+    server.work()
+    house = build_house(server)
+    house.keep_house()
+    server.work()
+    (manifest,) = server.folder.indexes.rglob("*.manifest.json")
+    before = manifest.read_text()
+    manifest.write_text(before.replace(name_form(), "1"))
+
+    house.keep_house()
+    server.work()
+    assert json.loads(manifest.read_text())["form"] == name_form()
+    assert (list_seals(server, small), len(list_seals(server, large))) == ([], 1)
+    kinds = [job.kind for _, job in server.store.catalog.jobs.list_jobs(10)]
+    assert kinds == [JobKind.SEAL, JobKind.SEAL, JobKind.UPLOAD, JobKind.UPLOAD]
 
 
 @pytest.mark.parametrize("name", ["/etc", "../model", "a", "a/b/c", "./b"])

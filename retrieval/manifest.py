@@ -1,0 +1,58 @@
+"""The manifest of a sealed generation: what it is of, and the seal of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PART = re.compile(r"\d{1,19}\.(dense|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
+
+
+class Unfit(Exception):
+    """This generation cannot be used; the argument says which file and why. Never leaves this package."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSeal:
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a generation is of, the form of its tokens, and the seal of each of its files by name."""
+
+    epoch: str
+    kb: str
+    space: int
+    revision: int
+    count: int
+    dimension: int
+    files: Mapping[str, FileSeal]
+    form: str = "1"  # of those that do not name it: they were sealed before there was another
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises Unfit for anything but what sealing writes: the file may be torn or made by someone else."""
+    try:
+        fields = json.loads(path.read_bytes())
+        files = {str(name): FileSeal(**seal) for name, seal in fields.pop("files").items()}
+        manifest = Manifest(files=files, **fields)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise Unfit("manifest: unreadable") from error
+    if not all(PART.fullmatch(name) for name in files):
+        raise Unfit("manifest: names a file that is not ours")
+    return manifest
+
+
+def seal_file(path: Path, *, sync: bool = False) -> FileSeal:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        if sync:
+            os.fsync(file.fileno())
+        return FileSeal(size=file.tell(), sha256=digest.hexdigest())
