@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from kb.errors import Gone, InvalidInput, Unavailable
 from kb.ports import Encoder, EncoderSource, IndexFeed, TextSource
 from kb.types import Filter, Match, Vectors, VisibleChunk
-from retrieval.fuse import EVEN, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
+from retrieval.fuse import BOTH, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
 from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
 from retrieval.state import IndexState
 
@@ -95,7 +95,7 @@ class Walk:
     request: SearchRequest
     state: IndexState
     vector: Vectors | None = None
-    weights: Weights = EVEN
+    weights: Weights = BOTH
     asked: int = 0
     dense: Sequence[Match] = ()
     lexical: Sequence[Match] = ()
@@ -163,7 +163,7 @@ class Searcher:
                 raise
             walk.degraded.append("dense")
             return
-        walk.weights = LEXICAL_FIRST if encoder.lexical_leads else EVEN
+        walk.weights = LEXICAL_FIRST if encoder.lexical_leads else BOTH
 
     def _find_hits(self, walk: Walk) -> None:
         """The `top_k` best hits that may be seen, asking both legs for more while the join leaves too few."""
