@@ -49,13 +49,16 @@ _ODD_ERRORS = (
 
 
 @contextmanager
-def reading(kind: str) -> Iterator[None]:
-    """Whatever breaks inside is the file's fault. Raises DocumentFailed (`file_malformed`)."""
+def reading(kind: str, *own_errors: type[Exception]) -> Iterator[None]:
+    """Whatever breaks inside is the file's fault; `own_errors` are the reader's, which derive from Exception alone.
+
+    Raises DocumentFailed (`file_malformed`).
+    """
     try:
         yield
     except RecursionError:
         raise
-    except _ODD_ERRORS as error:
+    except _ODD_ERRORS + own_errors as error:
         detail = f"this file is damaged or no {kind}: {type(error).__name__} while reading it"
         raise DocumentFailed("file_malformed", detail) from error
 

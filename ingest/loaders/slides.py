@@ -40,7 +40,9 @@ def load_slides(path: Path, limits: LoadLimits) -> ParsedDocument:
     `parse_limit`.
     """
     check_office(path, KIND)
-    with reading(KIND):
+    from pptx.exc import PythonPptxError
+
+    with reading(KIND, PythonPptxError):
         part = _open_part(path)
         slides = list(part.presentation.slides)
         limits.check_pages(len(slides))

@@ -249,6 +249,16 @@ def test_a_million_rows_end_within_limits(pool: ParserPool, tmp_path: Path) -> N
     assert "the words of it" in parse_to_outcome(pool, tmp_path, WRITERS[XLSX](), XLSX)
 
 
+def test_errors_of_the_libraries_own_are_the_files_fault(pool: ParserPool, tmp_path: Path) -> None:
+    """They derive from Exception alone."""
+    packed = replace_in(WRITERS[PPTX](), "[Content_Types].xml", b"ContentType=", b"ContentTyp=")
+    assert parse_to_outcome(pool, tmp_path, packed, PPTX) == "file_malformed"
+    packed = replace_in(WRITERS[DOCX](), "[Content_Types].xml", b"ContentType=", b"ContentTyp=")
+    assert parse_to_outcome(pool, tmp_path, packed, DOCX) == "file_malformed"
+    packed = replace_in(WRITERS[XLSX](), MAIN_PARTS[XLSX], b'r="A1"', b'r="1A"')
+    assert parse_to_outcome(pool, tmp_path, packed, XLSX) in {"file_malformed", "s\nthe words of it"}
+
+
 def test_mail_in_mail_in_mail(pool: ParserPool, tmp_path: Path) -> None:
     for depth, outcomes in ((50, {"From: a@b\nAttachment: message/rfc822"}), (10_000, {"parse_limit"})):
         mail = b"From: a@b\n" + b"Content-Type: message/rfc822\n\n" * depth + b"\nwords"
