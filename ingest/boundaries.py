@@ -2,7 +2,8 @@
 
 Everything here is one pass over the text, in `re` or numpy, so that cost is linear whatever the text. The text falls
 into *spans* free of white space; each carries the rank of the border before it. Which marks end a sentence says
-`ingest/sentence_ends.py`, which line breaks do `ingest/line_breaks.py`.
+`ingest/sentence_ends.py` (and `ingest/plain_marks.py` of all plain ones at once), which line breaks do
+`ingest/line_breaks.py`; `ingest/cuts.py` finds white space and the marks inside sentences.
 """
 
 from __future__ import annotations
@@ -57,11 +58,7 @@ class Borders:
     coded: CodedText
     sentence_ends: Ints
     found: Cuts
-
-    @property
-    def cuts(self) -> Ints:
-        """Offsets in order, 0 and the text's length included: what a counter is asked with."""
-        return np.append(self.found.places, len(self.coded.codes))
+    cuts: Ints  # offsets in order, 0 and the text's length included: what a counter is asked with
 
 
 HEADING_LINE = re.compile(r"^[ \t]*#{1,6}[ \t][^\n]*(?:\n|\Z)", re.MULTILINE)
@@ -102,7 +99,9 @@ def find_borders(text: str, extra: Sequence[int], longest: int, whole: int = 0) 
     coded = code_text(text)
     sentence_ends = find_sentence_ends(text, coded)
     kept = np.sort(np.concatenate((sentence_ends, np.array([0, *extra, len(text)], dtype=np.int64))))
-    return Borders(coded=coded, sentence_ends=sentence_ends, found=find_cuts(text, coded, kept, longest, whole))
+    found = find_cuts(text, coded, kept, longest, whole)
+    cuts = np.append(found.places, len(text))
+    return Borders(coded=coded, sentence_ends=sentence_ends, found=found, cuts=cuts)
 
 
 def choose_spans(borders: Borders, which: Flags) -> Spans:

@@ -133,7 +133,7 @@ def find_coarse(cuts: Ints, kept: Ints, space: Flags, feeds: Ints) -> Flags:
 
 
 def find_inside_long(cuts: Ints, coarse: Flags, whole: int) -> Flags:
-    """Which of `cuts` lie in what is longer than `whole` between coarse ones."""
+    """Which of `cuts`, in characters or any running measure, lie in what is longer than `whole` between coarse ones."""
     edges = np.flatnonzero(coarse)
     inside = np.zeros(len(cuts), dtype=bool)
     inside[:-1] = np.repeat(np.diff(cuts[edges]) > whole, np.diff(edges))

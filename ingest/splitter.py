@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ingest.blocks import Block, BlockKind, find_blocks
 from ingest.boundaries import Borders, Rank, Spans, choose_spans, find_borders
 from ingest.code_points import Flags, Ints
+from ingest.cuts import find_inside_long
 from ingest.outline import HeadingLine, outline_headings
 from ingest.packing import MILLI, Sizes, Units, as_tokens, hash_borders, pack_units, thin_units
 from kb.ports import TokenCounter
@@ -134,9 +135,8 @@ def sum_tokens(text: str, cuts: Ints, counter: TokenCounter) -> Sums:
 
 def draft_spans(borders: Borders, sums: Sums, layout: Layout, largest: int) -> Draft:
     """Whole sentences, lines and so on as spans, and the words of those that do not fit."""
-    coarse = np.flatnonzero(borders.found.coarse)
-    behind = np.append(coarse, len(borders.found.coarse))[1:]
-    which = borders.found.coarse | np.repeat(sums.packed[behind] - sums.packed[coarse] > largest, behind - coarse)
+    coarse = borders.found.coarse
+    which = coarse | find_inside_long(sums.packed, np.append(coarse, True), largest)[:-1]
     draft = measure_spans(choose_spans(borders, which), sums, layout, largest)
     over = draft.find_over()
     if over.any():  # there is less room behind a heading

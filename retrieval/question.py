@@ -119,9 +119,13 @@ def choose_language(question: str, wanted: Literal["auto", "zh", "en"] = "auto")
     return "zh" if han >= latin else "en"
 
 
+def _fold(text: str) -> str:
+    return fold_han(unicodedata.normalize("NFKC", text).lower())
+
+
 def list_terms(text: str) -> set[str]:
     """Content terms: Han bigrams (a lone Han character itself) and stems of words, function words left out."""
-    folded = fold_han(unicodedata.normalize("NFKC", text).lower())
+    folded = _fold(text)
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", HAN_FUNCTION.sub(" ", folded)):
         terms.update(run[i : i + 2] for i in range(len(run) - 1)) if len(run) > 1 else terms.add(run)
@@ -133,7 +137,7 @@ def list_terms(text: str) -> set[str]:
 
 def list_matchable(text: str) -> set[str]:
     """Terms of a text that questions are matched against: every Han bigram and character, every stem."""
-    folded = fold_han(unicodedata.normalize("NFKC", text).lower())
+    folded = _fold(text)
     terms: set[str] = set()
     for run in re.findall(rf"{HAN.pattern}+", folded):
         terms.update(run)

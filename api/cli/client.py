@@ -7,7 +7,6 @@ connection refused, reset, timed out   → exit code 3
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ import httpx
 
 from api.cli.events import read_events
 from api.cli.failures import CallFailed, ExitCode
+from kb.loopback import is_loopback
 
 Params = Mapping[str, str | int | None]
 Sleep = Callable[[float], None]
@@ -159,14 +159,6 @@ def count_pause(attempt: int, retry_after: str | None = None) -> float:
     if retry_after is not None and retry_after.isdecimal():
         return min(float(retry_after), LONGEST_PAUSE_S)
     return min(FIRST_PAUSE_S * 2.0 ** (attempt - 1), LONGEST_PAUSE_S)
-
-
-def is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def kb_path(kb: str, *rest: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict, Unpack
+from typing import BinaryIO, Unpack
 
 import click
 
@@ -13,7 +13,6 @@ from api.cli.evaluation import (
     BUDGETS,
     BadQuestions,
     Comparison,
-    Question,
     Run,
     ask_all,
     compare_runs,
@@ -24,19 +23,20 @@ from api.cli.evaluation import (
 from api.cli.evaluation_page import write_page
 from api.cli.output import trim_text
 from api.cli.progress import show_stage
-from api.cli.session import Session, choose_knowledge_base, kb_option, talk_to_server
+from api.cli.search import SearchOptions, choose_options, search_options
+from api.cli.session import Session, choose_knowledge_base, talk_to_server
+from kb.types import NewGoldenQuestion
 
 TRIMMED = 80  # characters of a question on the terminal
 MOST_TOLD = 20  # questions gained or lost, on the terminal
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class EvalOptions(TypedDict):
-    kb: str | None
-    top_k: int
-    mode: str
-    max_tokens: int
-    no_merge: bool
+# Asked for unless the options say otherwise: the budgets want more than a search gives by itself.
+ASKED = {"top_k": 20, "mode": "hybrid", "max_tokens": 2048, "merge": True}
+
+
+class EvalOptions(SearchOptions):
     out: Path | None
     page: Path | None
     against: BinaryIO | None
@@ -44,11 +44,7 @@ class EvalOptions(TypedDict):
 
 @click.command("eval")
 @click.argument("questions", type=click.File("rb"))
-@kb_option
-@click.option("--top-k", type=int, default=20, show_default=True, help="How many chunks to look for.")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), default="hybrid", show_default=True)
-@click.option("--max-tokens", type=int, default=2048, show_default=True, help="Budget for the text of all passages.")
-@click.option("--no-merge", is_flag=True, help="Do not join neighbouring chunks.")
+@search_options
 @click.option("--out", type=FILE, help="Write the run as JSON here, to compare a later one with.")
 @click.option("--html", "page", type=FILE, help="Write a report with plots here, one file that needs no network.")
 @click.option("--against", type=click.File("rb"), help="An earlier run (--out) to compare with.")
@@ -57,7 +53,7 @@ def evaluate(session: Session, questions: BinaryIO, **options: Unpack[EvalOption
     """Ask all of QUESTIONS and tell at which rank, and within how many tokens, each is answered.
 
     QUESTIONS is a file of one JSON object a line with question, paths, answers, as `kb golden import` reads it; - is
-    stdin.
+    stdin. Each is asked for 20 chunks and 2,048 tokens, unless the options say otherwise.
     """
     earlier = read_earlier(options["against"])
     try:
@@ -85,20 +81,19 @@ def read_earlier(file: BinaryIO | None) -> Run | None:
         raise click.BadParameter(str(error), param_hint="--against") from None
 
 
-def ask_server(session: Session, questions: list[Question], options: EvalOptions) -> Run:
+def ask_server(session: Session, questions: list[NewGoldenQuestion], options: EvalOptions) -> Run:
     kb = choose_knowledge_base(session, options["kb"])
     name = str(session.client.get(kb_path(kb))["name"])
-    body: dict[str, Any] = {name: options[name] for name in ("top_k", "mode", "max_tokens")}
-    body["merge"] = not options["no_merge"]
+    path = kb_path(kb, "search")
+    asked = {**ASKED, **choose_options(options)}
     outcomes, degraded, revision = [], set(), None
     with show_stage("questions", len(questions)) as stage:
-        ask = ask_all(questions, lambda query: session.client.post(kb_path(kb, "search"), {"query": query, **body}))
-        for outcome, answer in ask:
+        for outcome, answer in ask_all(questions, lambda query: session.client.post(path, {"query": query, **asked})):
             outcomes.append(outcome)
             degraded.update(answer["degraded"])
             revision = answer["revision"]
             stage.advance(1)
-    return Run(knowledge_base=name, asked=body, revision=revision, outcomes=outcomes, degraded=sorted(degraded))
+    return Run(knowledge_base=name, asked=asked, revision=revision, outcomes=outcomes, degraded=sorted(degraded))
 
 
 def tell_run(session: Session, run: Run, earlier: Run | None, comparison: Comparison | None) -> None:

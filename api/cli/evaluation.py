@@ -11,6 +11,7 @@ from typing import Any
 
 from kb.matching import fold_text, holds_any, is_of
 from kb.tokens import estimate_tokens
+from kb.types import NewGoldenQuestion
 
 BUDGETS = (512, 1024, 2048)  # tokens of context, by `kb.tokens`
 LEAST_SHARE = 0.05  # of a passage that is cut to fit; less of it is left out
@@ -20,15 +21,6 @@ Ask = Callable[[str], Mapping[str, Any]]
 
 class BadQuestions(ValueError):
     """A file of questions that cannot be meant; the message names the line."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """One of `paths` is to be found, one of `answers` to stand in the passage; with both, in one passage both."""
-
-    question: str
-    paths: Sequence[str] = ()
-    answers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +65,7 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def read_questions(data: bytes) -> list[Question]:
+def read_questions(data: bytes) -> list[NewGoldenQuestion]:
     """Questions of a file, one JSON object a line, as `kb golden import` takes them. Raises BadQuestions."""
     try:
         text = data.decode("utf-8-sig")
@@ -85,7 +77,7 @@ def read_questions(data: bytes) -> list[Question]:
     return [read_question(number, line) for number, line in lines]
 
 
-def read_question(number: int, line: str) -> Question:
+def read_question(number: int, line: str) -> NewGoldenQuestion:
     try:
         found = json.loads(line)
     except ValueError:
@@ -95,7 +87,7 @@ def read_question(number: int, line: str) -> Question:
     paths, answers = (read_strings(number, found, name) for name in ("paths", "answers"))
     if not paths and not answers:
         raise BadQuestions(f"line {number} says neither paths nor answers: what is to be found?")
-    return Question(question=found["question"], paths=paths, answers=answers)
+    return NewGoldenQuestion(question=found["question"], paths=paths, answers=answers)
 
 
 def read_strings(number: int, found: Mapping[str, Any], name: str) -> list[str]:
@@ -105,7 +97,7 @@ def read_strings(number: int, found: Mapping[str, Any], name: str) -> list[str]:
     return values
 
 
-def ask_all(questions: Sequence[Question], ask: Ask) -> Iterator[tuple[Outcome, Mapping[str, Any]]]:
+def ask_all(questions: Sequence[NewGoldenQuestion], ask: Ask) -> Iterator[tuple[Outcome, Mapping[str, Any]]]:
     """Each question's outcome with the server's answer; raises what `ask` raises."""
     for question in questions:
         began = perf_counter()
@@ -114,7 +106,7 @@ def ask_all(questions: Sequence[Question], ask: Ask) -> Iterator[tuple[Outcome, 
         yield judge_answer(question, answer["passages"], spent), answer
 
 
-def judge_answer(question: Question, passages: Sequence[Mapping[str, Any]], milliseconds: float) -> Outcome:
+def judge_answer(question: NewGoldenQuestion, passages: Sequence[Mapping[str, Any]], milliseconds: float) -> Outcome:
     answers = [fold_text(answer) for answer in question.answers]
     right = [is_of(passage["document"]["path"], question.paths) for passage in passages]
     texts = [passage["text"] for passage in passages]

@@ -59,10 +59,15 @@ def search(session: Session, question: str, *, full: bool, **options: Unpack[Sea
 
 
 def write_query(question: str, options: SearchOptions) -> dict[str, Any]:
-    """The request's body: what was not chosen is left to the server."""
+    """The request's body."""
+    return {"query": question, **choose_options(options)}
+
+
+def choose_options(options: SearchOptions) -> dict[str, Any]:
+    """The body's fields that were chosen; the others are left to the server."""
     merge = False if options["no_merge"] else None
     chosen = {"top_k": options["top_k"], "mode": options["mode"], "max_tokens": options["max_tokens"], "merge": merge}
-    return {"query": question, **{key: value for key, value in chosen.items() if value is not None}}
+    return {key: value for key, value in chosen.items() if value is not None}
 
 
 def format_passage(number: int, passage: Mapping[str, Any], *, full: bool) -> str:

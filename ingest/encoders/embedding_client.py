@@ -9,7 +9,6 @@ The only importer of httpx here; it is imported at the first call. One client se
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +16,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import orjson
 
 from ingest.encoders.embedding_answer import Numbers, is_too_long, name_error, read_vectors
 from kb.errors import Unavailable
+from kb.loopback import is_loopback
 
 if TYPE_CHECKING:  # 0.1 s that a server with a local model need not spend
     import httpx
@@ -214,11 +213,3 @@ class EmbeddingClient:
 def read_pause(retry_after: str | None) -> float | None:
     """Seconds that a server asks for; a date, which none of them sends, counts as nothing said."""
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-
-
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

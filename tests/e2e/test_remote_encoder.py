@@ -35,6 +35,15 @@ def server(embeddings: EmbeddingServer, tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
+def open_filled(server: Server) -> Client:
+    """A client of a knowledge base in which FILES are ready."""
+    client = server.open_client("k")
+    client.create()
+    client.upload(FILES)
+    client.wait_until_idle()
+    return client
+
+
 def assert_whole(client: Client, degraded: list[str]) -> None:
     for question, path in QUESTIONS.items():
         found = client.search_whole(question)
@@ -67,10 +76,7 @@ def test_documents_are_indexed_and_searched_with_its_vectors(server: Server, emb
 def test_while_it_is_away_words_are_searched_and_what_waits_is_indexed_later(
     server: Server, embeddings: EmbeddingServer
 ) -> None:
-    client = server.open_client("k")
-    client.create()
-    client.upload(FILES)
-    client.wait_until_idle()
+    client = open_filled(server)
 
     embeddings.stop()
     assert_whole(client, ["dense"])
@@ -118,10 +124,7 @@ def test_a_text_that_it_refuses_costs_its_document_alone(server: Server, embeddi
 def test_a_server_that_is_moved_keeps_its_vectors_and_another_model_is_not_mixed_in(
     server: Server, embeddings: EmbeddingServer
 ) -> None:
-    client = server.open_client("k")
-    client.create()
-    client.upload(FILES)
-    client.wait_until_idle()
+    client = open_filled(server)
     server.stop()
     embeddings.stop()
 

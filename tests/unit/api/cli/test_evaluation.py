@@ -11,7 +11,6 @@ import pytest
 from api.cli.evaluation import (
     BadQuestions,
     Outcome,
-    Question,
     Run,
     ask_all,
     compare_runs,
@@ -22,6 +21,7 @@ from api.cli.evaluation import (
     write_run,
 )
 from api.cli.evaluation_page import write_page
+from kb.types import NewGoldenQuestion
 
 
 def passage(path: str, text: str) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def build_run(*outcomes: Outcome) -> Run:
 def test_questions_are_read_line_by_line() -> None:
     data = '\ufeff{"question": "年假有几天？", "answers": ["十五天"]}\n\n{"question": "leave?", "paths": ["hr/"]}\r\n'
     assert read_questions(data.encode()) == [
-        Question(question="年假有几天？", paths=[], answers=["十五天"]),
-        Question(question="leave?", paths=["hr/"], answers=[]),
+        NewGoldenQuestion(question="年假有几天？", paths=[], answers=["十五天"]),
+        NewGoldenQuestion(question="leave?", paths=["hr/"], answers=[]),
     ]
 
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_meant_is_named(data: bytes, message: str) -> None:
 
 
 def test_an_answer_is_judged_by_document_and_words() -> None:
-    question = Question(question="how long?", paths=["hr/"], answers=["15 Days"])
+    question = NewGoldenQuestion(question="how long?", paths=["hr/"], answers=["15 Days"])
     passages = [passage("it/a.md", "15 days"), passage("hr/a.md", "no"), passage("hr/b.md", "１５ｄａｙｓ of leave")]
     found = judge_answer(question, passages, 12.3456)
     assert found == Outcome(question="how long?", rank=3, within=found.within, milliseconds=12.346, first="it/a.md")
@@ -76,14 +76,14 @@ def test_an_answer_is_judged_by_document_and_words() -> None:
 def test_a_budget_cuts_the_last_text() -> None:
     assert list(cut_texts(["a" * 400, "b" * 400, "c"], 150)) == ["a" * 400, "b" * 200]
     assert list(cut_texts(["a" * 400, "b" * 400], 100)) == ["a" * 400]
-    question = Question(question="q", answers=["天数"])
+    question = NewGoldenQuestion(question="q", answers=["天数"])
     late = [passage("a", "文" * 1000), passage("b", "天数")]
     assert judge_answer(question, late, 1).within == [1024, 2048]
 
 
 def test_figures_are_means_over_all_questions() -> None:
     answers: list[Mapping[str, Any]] = [{"passages": [passage("a", "x")]}, {"passages": []}]
-    questions = [Question(question="one", paths=["a"]), Question(question="two", paths=["a"])]
+    questions = [NewGoldenQuestion(question="one", paths=["a"]), NewGoldenQuestion(question="two", paths=["a"])]
     outcomes = [one for one, _ in ask_all(questions, lambda _: answers.pop(0))]
     run = build_run(*outcomes, outcome("three", 4), outcome("four", 1))
     assert (run.hit_rate, run.mrr) == (0.75, 0.5625)
