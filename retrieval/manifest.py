@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PART = re.compile(r"\d{1,19}\.(dense|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
+PART = re.compile(r"\d{1,19}\.(dense|vectors|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
 
 
 class Unfit(Exception):

@@ -26,10 +26,11 @@ from typing import Protocol
 from kb.errors import KbError, NotFound, Unavailable
 from kb.ports import IndexFeed
 from kb.types import Head, IndexRow
-from retrieval.dense import DenseView, open_view, stack_vectors
+from retrieval.dense import DenseView, open_view
 from retrieval.generations import find_kb_folder, find_space_folder, list_revisions, load_generation
 from retrieval.lexical import LexicalView, WorkingCopy
 from retrieval.private_folders import claim_folder, remove_stale_folders
+from retrieval.unit_vectors import stack_vectors
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from kb.ports import Gate
 from kb.types import Head, Job, JobKind, JobState
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
-from retrieval.generations import find_kb_folder, find_space_folder, seal_generation
+from retrieval.generations import find_kb_folder, find_space_folder
+from retrieval.sealing import seal_generation
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from kb.catalog.revisions import Opening, RevisionDraft, write_revision
 from kb.errors import NotFound
 from kb.types import Candidate, Filter, RevisionKind
 from retrieval.candidate import CandidateIndexes, OneState
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 from retrieval.search import Searcher, SearchRequest
 from retrieval.state import IndexShelf, IndexState
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 
-from retrieval.dense import DenseBuilder, DenseView, SealedDense, check_vectors, open_view
+from retrieval.dense import DenseView, open_view
+from retrieval.sealed import SIZES, DenseBuilder, SealedDense, Sizes, read_sealed, write_index
+from retrieval.unit_vectors import check_vectors
 
 DIMENSION = 24
 
@@ -15,10 +21,24 @@ def make_rows(count: int, seed: int = 3) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
 
 
-def seal(ids: list[int], rows: np.ndarray) -> SealedDense:
-    builder = DenseBuilder(DIMENSION)
-    builder.add(ids, rows)
-    return builder.finish()
+# Sealed by their codes from 11 rows on, and in lists. A look at up to 400 of them compares them all by their vectors.
+CODES, LISTS = Sizes(exact=10), Sizes(exact=10, flat=20)
+
+
+def seal(ids: list[int], rows: np.ndarray, sizes: Sizes = SIZES) -> SealedDense:
+    """Built, written, and read back."""
+    dimension = rows.shape[1]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        with closing(DenseBuilder(dimension, folder / "1.vectors", sizes)) as builder:
+            for start in range(0, len(ids), 1000):
+                builder.add(ids[start : start + 1000], rows[start : start + 1000])
+            built = builder.finish()
+        with (folder / "1.dense").open("wb") as file:
+            write_index(built, file.write)
+        (folder / "1.ids").write_bytes(builder.dump_ids())
+        assert (folder / "1.vectors").exists() == builder.keeps_vectors
+        return read_sealed(folder, 1, dimension)  # what is mapped outlives its name
 
 
 def all_in_delta(ids: list[int], rows: np.ndarray) -> DenseView:
@@ -27,6 +47,19 @@ def all_in_delta(ids: list[int], rows: np.ndarray) -> DenseView:
 
 def all_in_base(ids: list[int], rows: np.ndarray) -> DenseView:
     return open_view(DIMENSION, seal(ids, rows))
+
+
+def all_in_codes(ids: list[int], rows: np.ndarray) -> DenseView:
+    return open_view(DIMENSION, seal(ids, rows, CODES))
+
+
+def all_in_lists(ids: list[int], rows: np.ndarray) -> DenseView:
+    return open_view(DIMENSION, seal(ids, rows, LISTS))
+
+
+def codes_and_delta(ids: list[int], rows: np.ndarray) -> DenseView:
+    half = len(ids) // 2
+    return all_in_codes(ids[:half], rows[:half]).apply(ids[half:], rows[half:], [])
 
 
 def half_and_half(ids: list[int], rows: np.ndarray) -> DenseView:
@@ -41,7 +74,7 @@ def one_by_one(ids: list[int], rows: np.ndarray) -> DenseView:
     return view
 
 
-LAYOUTS = [all_in_delta, all_in_base, half_and_half, one_by_one]
+LAYOUTS = [all_in_delta, all_in_base, all_in_codes, all_in_lists, half_and_half, codes_and_delta, one_by_one]
 
 
 def find_best(ids: list[int], rows: np.ndarray, question: np.ndarray, k: int) -> list[tuple[int, float]]:
@@ -158,10 +191,73 @@ def test_k_has_limits(k: int) -> None:
         all_in_delta([1], make_rows(1)).search(make_rows(1), k)
 
 
-def test_a_builder_wants_ascending_ids_with_a_vector_each() -> None:
-    builder = DenseBuilder(DIMENSION)
-    builder.add([5, 6], make_rows(2))
-    with pytest.raises(ValueError, match="ascend"):
-        builder.add([6], make_rows(1))
-    with pytest.raises(ValueError, match="2 ids for 1 vectors"):
-        builder.add([8, 9], make_rows(1))
+def test_a_builder_wants_ascending_ids_with_a_vector_each(tmp_path: Path) -> None:
+    with closing(DenseBuilder(DIMENSION, tmp_path / "rows")) as builder:
+        builder.add([5, 6], make_rows(2))
+        with pytest.raises(ValueError, match="ascend"):
+            builder.add([6], make_rows(1))
+        with pytest.raises(ValueError, match="2 ids for 1 vectors"):
+            builder.add([8, 9], make_rows(1))
+        with pytest.raises(ValueError, match="NaN"):
+            builder.add([8], np.full((1, DIMENSION), np.nan, np.float32))
+
+
+def make_clusters(count: int, dimension: int) -> np.ndarray:
+    """Rows near 40 centres, so that there are near neighbours to tell apart."""
+    generator = np.random.default_rng(7)
+    centres = generator.normal(size=(40, dimension)) / np.sqrt(dimension)
+    rows = centres[generator.integers(0, 40, count)] + 0.8 * generator.normal(size=(count, dimension)) / np.sqrt(
+        dimension
+    )
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+@pytest.mark.parametrize("sizes", [CODES, LISTS], ids=["codes", "lists"])
+def test_codes_find_what_brute_force_finds_with_its_scores(sizes: Sizes) -> None:
+    count, dimension = 8_000, 96
+    ids, rows = [3 * i + 1 for i in range(count)], make_clusters(count, dimension)
+    view = open_view(dimension, seal(ids, rows, sizes))
+    generator, right = np.random.default_rng(11), 0
+    for _ in range(100):
+        near = rows[generator.integers(count)].astype(np.float32)
+        question = near + 0.5 * generator.normal(size=dimension).astype(np.float32) / np.sqrt(dimension)
+        expected = dict(find_best(ids, rows, question, 200))
+        found = view.search(question[None], 10)
+        right += len({match.chunk_id for match in found} & set(list(expected)[:10]))
+        assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
+        for match in found:
+            assert match.score == pytest.approx(expected[match.chunk_id], abs=1e-3)
+    assert right >= 990  # recall@10
+
+
+@pytest.mark.parametrize("sizes", [CODES, LISTS], ids=["codes", "lists"])
+def test_codes_give_every_row_when_every_row_is_asked_for(sizes: Sizes) -> None:
+    count = 3_000
+    ids, rows = list(range(count)), make_rows(count)
+    gone = list(range(0, count, 2))
+    view = open_view(DIMENSION, seal(ids, rows, sizes)).apply([], np.empty((0, DIMENSION), np.float16), gone)
+    assert {match.chunk_id for match in view.search(make_rows(1, 9), count)} == set(range(1, count, 2))
+
+
+@pytest.mark.parametrize("sizes", [CODES, LISTS], ids=["codes", "lists"])
+def test_rows_that_are_all_alike_are_all_found(sizes: Sizes) -> None:
+    rows = np.repeat(make_rows(1), 50, axis=0)
+    view = open_view(DIMENSION, seal(list(range(50)), rows, sizes))
+    assert {match.chunk_id for match in view.search(rows[:1], 50)} == set(range(50))
+
+
+@pytest.mark.parametrize("damage", ["rows", "ids", "dimension", "none"])
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, damage: str) -> None:
+    with closing(DenseBuilder(DIMENSION, tmp_path / "1.vectors", CODES)) as builder:
+        builder.add(list(range(50)), make_rows(50))
+        built = builder.finish()
+    with (tmp_path / "1.dense").open("wb") as file:
+        write_index(built, file.write)
+    ids = builder.dump_ids()
+    (tmp_path / "1.ids").write_bytes(ids[:-8] if damage == "ids" else ids)
+    if damage == "rows":
+        (tmp_path / "1.vectors").write_bytes((tmp_path / "1.vectors").read_bytes()[: -2 * DIMENSION])
+    if damage == "none":
+        (tmp_path / "1.dense").write_bytes(b"IxWat" + bytes(200))
+    with pytest.raises(ValueError, match=r"1\.(vectors|dense)"):
+        read_sealed(tmp_path, 1, DIMENSION + (damage == "dimension"))

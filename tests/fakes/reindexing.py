@@ -14,7 +14,7 @@ from ingest.reindex import Reindexer, ReindexTools
 from kb.catalog.jobs import NewJob
 from kb.errors import Unavailable
 from kb.types import Candidate, GateReport, Job, JobKind, JobState, Lane, Vectors
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 
 OTHER = "org/other"  # a model's name
 

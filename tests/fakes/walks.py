@@ -22,11 +22,12 @@ from kb.types import (
     PageVerdict,
 )
 from retrieval.candidate import OneState
-from retrieval.dense import open_view, stack_vectors
+from retrieval.dense import open_view
 from retrieval.explain import Explainer, Explanation
 from retrieval.search import Searcher, SearchRequest, SearchResult
 from retrieval.state import IndexState
 from retrieval.terms import iter_tokens, read_terms
+from retrieval.unit_vectors import stack_vectors
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

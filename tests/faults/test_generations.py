@@ -18,7 +18,9 @@ import pytest
 from fakes.feed import MemoryFeed
 
 from kb.errors import Conflict, Unavailable
-from retrieval.generations import _hold_folder, list_current, list_revisions, load_generation, seal_generation
+from retrieval.generations import list_current, list_revisions, load_generation
+from retrieval.sealed import Sizes
+from retrieval.sealing import _hold_folder, seal_generation
 from retrieval.state import IndexShelf
 from retrieval.terms import name_form
 
@@ -37,8 +39,13 @@ def make_feed() -> MemoryFeed:
     return feed
 
 
-def seal(feed: MemoryFeed, directory: Path) -> Path:
-    seal_generation(feed, "kb1", directory)
+# The 120 rows of the feed as each kind of dense index.
+WHOLE, CODES, LISTS = Sizes(), Sizes(exact=10), Sizes(exact=10, flat=20)
+KINDS_OF_INDEX = pytest.mark.parametrize("sizes", [WHOLE, CODES, LISTS], ids=["whole", "codes", "lists"])
+
+
+def seal(feed: MemoryFeed, directory: Path, sizes: Sizes = WHOLE) -> Path:
+    seal_generation(feed, "kb1", directory, sizes=sizes)
     return directory / "kb1" / str(feed.get_head("kb1").space_id)
 
 
@@ -91,9 +98,23 @@ def remove(path: Path, rng: random.Random) -> None:
 KINDS = [flip_bit, zero_stretch, truncate, append_bytes, remove]
 
 
+@KINDS_OF_INDEX
+def test_a_generation_holds_every_row_whatever_its_kind(feed: MemoryFeed, tmp_path: Path, sizes: Sizes) -> None:
+    folder = seal(feed, tmp_path, sizes)
+    assert (folder / "1.vectors").exists() == (sizes is not WHOLE)
+    assert not list(folder.rglob("*.tmp"))
+    assert_whole(feed, tmp_path, 1)
+
+
+@KINDS_OF_INDEX
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_damaged_file_is_never_used(feed: MemoryFeed, tmp_path: Path, kind: Callable) -> None:  # type: ignore[type-arg]
-    folder = seal(feed, tmp_path / "good")
+def test_a_damaged_file_is_never_used(
+    feed: MemoryFeed,
+    tmp_path: Path,
+    kind: Callable,  # type: ignore[type-arg]
+    sizes: Sizes,
+) -> None:
+    folder = seal(feed, tmp_path / "good", sizes)
     names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
     rng = random.Random(kind.__name__)
     for name in names:
@@ -110,12 +131,12 @@ def test_a_damaged_file_is_never_used(feed: MemoryFeed, tmp_path: Path, kind: Ca
         assert (copy / "1.manifest.json.corrupt").exists()
 
 
-@pytest.mark.parametrize("part", ["1.dense", "1.ids", "1.lexical/meta.json", "1.manifest.json"])
+@pytest.mark.parametrize("part", ["1.dense", "1.vectors", "1.ids", "1.lexical/meta.json", "1.manifest.json"])
 def test_the_state_is_rebuilt_from_the_rows_and_it_is_said_once(
     feed: MemoryFeed, tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     directory = tmp_path / "indexes"
-    zero_stretch(seal(feed, directory) / part, random.Random(1))
+    zero_stretch(seal(feed, directory, CODES) / part, random.Random(1))
     with caplog.at_level(logging.WARNING):
         assert_whole(feed, directory, -1)
         assert_whole(feed, directory, -1)
@@ -293,7 +314,7 @@ def test_a_kill_while_sealing_leaves_a_start_that_is_whole(tmp_path: Path, point
     assert died.returncode == -signal.SIGKILL, died.stderr
     feed = make_feed()
     assert_whole(feed, directory, 1 if point == "man.post_rename" else -1)
-    folder = seal(feed, directory)
+    folder = seal(feed, directory, CODES)
     assert_whole(feed, directory, 1)
     assert not list(folder.rglob("*.tmp"))
 
@@ -303,18 +324,18 @@ def seal_and_die(how: str, root: Path) -> None:
     if how == "full":
         import errno
 
-        import retrieval.generations as generations
+        import retrieval.sealing as sealing
 
         def refuse(descriptor: int) -> None:
             raise OSError(errno.ENOSPC, "no space left on device")
 
-        generations.os.fsync = refuse
+        sealing.os.fsync = refuse
     else:
         from kb import crash
 
         crash.arm(how)
     try:
-        seal_generation(make_feed(), "kb1", root / "indexes")
+        seal_generation(make_feed(), "kb1", root / "indexes", sizes=CODES)
     except Unavailable as error:
         print(error.code)
 

@@ -10,7 +10,7 @@ from fakes.store import Store, new_store, write_sentences
 
 from api.cli.main import kb
 from ingest.owner import name_owner
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from kb.types import (
 )
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 from retrieval.state import IndexShelf
 
 PLACES = "Lochmoor Arden Birkdale Calder Dunmore Elgin Falkirk Girvan Hawick Irvine Jedburgh Kelso Largs Moffat Nairn "

@@ -13,7 +13,7 @@ import pytest
 from fakes.feed import MemoryFeed
 
 from kb.errors import NotFound, Unavailable
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 from retrieval.state import IndexShelf, IndexState
 
 
