@@ -65,6 +65,13 @@ def scan_rows(question: Vectors, rows: Vectors, k: int) -> tuple[NDArray[np.floa
     return scores[0], places[0]
 
 
+def _widen(rows: Rows) -> Vectors:
+    """Float32 rows; faiss takes two thirds of numpy's time for it."""
+    half = faiss.ScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16)
+    wide: Vectors = half.decode(rows.view(np.uint8))
+    return wide
+
+
 def _use_one_thread() -> None:
     faiss.omp_set_num_threads(1)  # holds for the calling thread alone, so it is said each time and not once at start
 
@@ -86,7 +93,7 @@ class SealedDense:
             found = rows[0] >= 0
             return scores[0][found], self.ids[rows[0][found]]
         rows = np.sort(self._find_candidates(question, max(FEWEST_CANDIDATES, CANDIDATES_A_ROW * k)))
-        scores = np.einsum("ij,j->i", self.vectors[rows].astype(np.float32), question[0])
+        scores = np.einsum("ij,j->i", _widen(self.vectors[rows]), question[0])
         best = np.argsort(-scores, kind="stable")[:k]
         return scores[best], self.ids[rows[best]]
 
@@ -248,7 +255,7 @@ def open_rows(path: Path, dimension: int) -> Rows:
         raise ValueError(f"{path.name} has {size} bytes, no number of rows of {dimension}")
     if not size:
         return np.empty((0, dimension), dtype=np.float16)
-    return np.memmap(path, dtype="<f2", mode="r").reshape(-1, dimension)
+    return np.asarray(np.memmap(path, dtype="<f2", mode="r")).reshape(-1, dimension)  # its own class costs 0.1 ms a look
 
 
 def read_sealed(folder: Path, revision: int, dimension: int) -> SealedDense:
