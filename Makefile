@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test check bench bench-splitting bench-loaders clean
+.PHONY: setup demo test check bench bench-splitting bench-loaders bench-retrieval clean
 
 setup: $(VENV)/installed
 
@@ -40,12 +40,15 @@ bench: $(VENV)/installed-test
 	$(BIN)/python bench/walk.py
 
 $(VENV)/installed-bench: $(VENV)/installed-test
-	@echo "Installing what the splitter is measured beside (once) …"
+	@echo "Installing what splitting and retrieval are measured beside (once) …"
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
 bench-splitting: $(VENV)/installed-bench
 	$(BIN)/python bench/splitting.py
+
+bench-retrieval: $(VENV)/installed-bench
+	$(BIN)/python bench/retrieving.py $(if $(MILLION),--million)
 
 bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py

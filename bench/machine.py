@@ -66,6 +66,11 @@ def measure_memory(pid: int) -> Memory:
     return Memory(rss=rss, pss=pss)
 
 
+def measure_memory_here() -> float:
+    """Megabytes resident of this process."""
+    return measure_memory(os.getpid()).rss
+
+
 def measure_processor_time(pid: int) -> float:
     """Seconds of processor time a process has used: what a start costs, whoever else is using the machine."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

@@ -66,6 +66,24 @@ def list_current(folder: Path) -> list[int]:
     return [revision for revision in list_revisions(folder) if not _is_outdated(folder, revision)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sealed:
+    """The newest generation that counts. `sealed_at` is in seconds since the epoch."""
+
+    revision: int
+    count: int
+    sealed_at: float
+
+
+def find_newest(folder: Path) -> Sealed | None:
+    """Of those that `list_current` names, the newest whose manifest can be read."""
+    for revision in list_current(folder):
+        path = folder / f"{revision}.manifest.json"
+        with suppress(Unfit, OSError):  # damaged or removed meanwhile: the one before it counts
+            return Sealed(revision=revision, count=read_manifest(path).count, sealed_at=path.stat().st_mtime)
+    return None
+
+
 def _is_outdated(folder: Path, revision: int) -> bool:
     """False also where the manifest cannot be read: loading will see to that."""
     try:

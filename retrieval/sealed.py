@@ -255,7 +255,9 @@ def open_rows(path: Path, dimension: int) -> Rows:
         raise ValueError(f"{path.name} has {size} bytes, no number of rows of {dimension}")
     if not size:
         return np.empty((0, dimension), dtype=np.float16)
-    return np.asarray(np.memmap(path, dtype="<f2", mode="r")).reshape(-1, dimension)  # its own class costs 0.1 ms a look
+    return np.asarray(np.memmap(path, dtype="<f2", mode="r")).reshape(
+        -1, dimension
+    )  # its own class costs 0.1 ms a look
 
 
 def read_sealed(folder: Path, revision: int, dimension: int) -> SealedDense:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import time
 
 from ingest.encoders.embedding_client import EmbeddingClient, EmbeddingServer
 from ingest.encoders.shelf import EncoderShelf
@@ -20,10 +21,12 @@ from kb.errors import InvalidInput, StartRefused
 from kb.garbage import Garbage
 from kb.ports import Encoder
 from kb.types import JobKind, KnowledgeBase, Lane, Source
-from retrieval.generations import find_space_folder, list_current
+from retrieval.generations import find_newest, find_space_folder
 
 # What a hub calls its models: one owner, one name. A request must not make the server open folders of its choice.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+LEAST_SHARE = 50  # a fiftieth of the chunks must have changed: writing a million anew takes minutes of a processor
+OLDEST_SEALED_S = 24 * 3600.0  # what was deleted stays in the two newest generations, so two days at most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,15 +103,20 @@ class Store:
         self.seal_if_due(source.kb_id)
 
     def seal_if_due(self, kb_id: str) -> None:
-        """Queue a new index generation once the log has grown by enough since the last one.
+        """Queue a new index generation once the log has grown by enough since the last one: by `seal_changes` chunks
+        and by a fiftieth of those sealed, since all of them are written again; or by any after a day.
 
         It spares a server from replaying the log, and takes out of the index files what was deleted. One with tokens of
         another form counts for none.
         """
         head = self.catalog.feed.get_head(kb_id)
-        sealed = list_current(find_space_folder(self.folder.indexes, kb_id, head.space_id))
-        changes = self.catalog.feed.count_changes(head.space_id, max(sealed, default=0))
-        if changes >= self.settings.seal_changes:
+        newest = find_newest(find_space_folder(self.folder.indexes, kb_id, head.space_id))
+        changes = self.catalog.feed.count_changes(head.space_id, newest.revision if newest else 0)
+        needed = self.settings.seal_changes
+        if newest is not None:
+            is_old = time() - newest.sealed_at > OLDEST_SEALED_S
+            needed = 1 if is_old else max(needed, newest.count // LEAST_SHARE)
+        if changes >= needed:
             self.catalog.jobs.enqueue(
                 NewJob(kind=JobKind.SEAL, lane=Lane.BULK, kb_id=kb_id, dedupe_key=f"seal:{kb_id}")
             )

@@ -1,6 +1,8 @@
 """Where the rooms meet: sealing that follows uploads and deletes, and knowledge bases with a model."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,30 @@ def test_uploads_and_deletes_are_sealed_once_enough_has_changed(server: LocalSer
     assert server.store.catalog.feed.get_head(kb_id).revision in list_seals(server, kb_id)
     kinds = [job.kind for _, job in server.store.catalog.jobs.list_jobs(10)]
     assert kinds == [JobKind.SEAL, JobKind.SEAL, JobKind.UPLOAD]
+
+
+def test_a_large_index_is_sealed_after_a_fiftieth_of_it_changed_and_after_a_day_at_any_rate(
+    server: LocalServer,
+) -> None:
+    kb_id = server.create("k")["id"]
+    server.upload("k", {f"{i}.txt": f"Chapter {i}".encode() for i in range(300)})
+    server.work()
+    (first,) = list_seals(server, kb_id)
+    server.upload("k", {f"new{i}.txt": f"New chapter {i}".encode() for i in range(5)})  # KB_SEAL_CHANGES is 4
+    server.work()
+    assert list_seals(server, kb_id) == [first]
+    server.upload("k", {"new5.txt": b"New chapter 5"})  # six of 300
+    server.work()
+    second, _ = list_seals(server, kb_id)
+    server.upload("k", {"new6.txt": b"New chapter 6"})
+    server.work()
+    assert list_seals(server, kb_id)[0] == second
+    folder = find_space_folder(server.folder.indexes, kb_id, server.store.catalog.feed.get_head(kb_id).space_id)
+    yesterday = time.time() - 25 * 3600
+    os.utime(folder / f"{second}.manifest.json", (yesterday, yesterday))
+    build_house(server).keep_house()
+    server.work()
+    assert list_seals(server, kb_id)[0] > second
 
 
 def test_housekeeping_seals_again_what_has_tokens_of_another_form(server: LocalServer) -> None:
