@@ -1,10 +1,12 @@
 """The publish transaction, guard by guard, and what a search and an index see of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.store import Store, new_store, write_sentences
+from sqlalchemy import event
 
 from kb.errors import StaleLease
 from kb.types import ChangeSet, DocumentStatus, Filter
@@ -242,3 +244,36 @@ def test_neighbours_of_a_chunk(store: Store) -> None:
     assert [chunk.ordinal for chunk in near] == [1, 2]
     assert none == []
     assert [chunk.ordinal for chunk in again] == [2, 3]
+
+
+def list_plans(store: Store, call: Callable[[], object]) -> list[str]:
+    """How SQLite goes about each statement of the call, a line a step."""
+    seen: list[tuple[str, Any]] = []
+    engine = store.catalog.database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, values: object, *_rest: object) -> None:
+        seen.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", note)
+    call()
+    event.remove(engine, "before_cursor_execute", note)
+    with store.catalog.database.read() as connection:
+        asked = [(statement, values) for statement, values in seen if statement.startswith("SELECT")]
+        return [
+            row.detail
+            for statement, values in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+
+
+def test_a_page_of_a_large_space_is_read_by_ids_and_not_sorted(store: Store) -> None:
+    store.index({"a.txt": write_sentences(1, 2, 3)})
+    space_id, feed = store.space_id, store.catalog.feed
+    for call in (
+        lambda: list(feed.iter_rows(space_id, 1)),
+        lambda: feed.get_rows(space_id, [1, 2]),
+        lambda: store.catalog.spaces.list_unembedded(space_id, 10),
+    ):
+        plan = list_plans(store, call)
+        assert any("chunk USING INTEGER PRIMARY KEY" in step for step in plan), plan
+        assert not any("TEMP B-TREE" in step for step in plan), plan
