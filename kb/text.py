@@ -111,3 +111,8 @@ def score_chinese(data: bytes, codec: str) -> float:
         return 0.0
     common = sum(character in _COMMON_HAN for character in han)
     return (common - odd) / (len(han) + odd)
+
+
+def replace_surrogates(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer takes, as question marks: the same length."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

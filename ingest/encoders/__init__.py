@@ -1,1 +1,1 @@
-"""Embedding models. One door each: torch in `sentence_transformer.py`, httpx in `embedding_client.py`."""
+"""Embedding models. torch has one door: `sentence_transformer.py`."""

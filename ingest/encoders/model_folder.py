@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kb.errors import Unavailable
+from kb.model_weights import find_weights_fault, list_weights
 
 CHINESE_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 ENGLISH_INSTRUCTION = "Represent this sentence for searching relevant passages: "
@@ -22,10 +23,8 @@ INSTRUCTIONS = {"zh": CHINESE_INSTRUCTION, "en": ENGLISH_INSTRUCTION}
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 # Files that shape the vectors without being weights.
 SHAPING = ("*.json", "*.txt", "*.model", "*/config.json")
-POINTER = b"version https://git-lfs"
 SAMPLES, SAMPLE = 32, 1 << 16
 
 
@@ -70,18 +69,8 @@ def check_model_folder(name: str, folder: Path) -> None:
     pooling = [entry for entry in entries if str(entry.get("type", "")).endswith("Pooling")]
     if not pooling or not (folder / str(pooling[0].get("path", "")) / "config.json").is_file():
         raise say_unavailable(name, f"{folder} describes no pooling")
-    weights = list_weights(folder, str(entries[0].get("path", "")))
-    if not weights:
-        raise say_unavailable(name, f"{folder} holds no weights")
-    for path in weights:
-        with path.open("rb") as file:
-            if file.read(len(POINTER)) == POINTER:
-                raise say_unavailable(name, f"{path} is a Git LFS pointer, not weights")
-
-
-def list_weights(folder: Path, module: str = "") -> list[Path]:
-    found = {path for pattern in WEIGHTS for path in (folder / module).glob(pattern)}
-    return sorted(path for path in found if path.is_file())
+    if (fault := find_weights_fault(folder / str(entries[0].get("path", "")))) is not None:
+        raise say_unavailable(name, fault)
 
 
 def read_json(name: str, path: Path) -> Any:  # noqa: ANN401  what JSON gives

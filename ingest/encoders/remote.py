@@ -16,10 +16,11 @@ import numpy as np
 
 from ingest.encoders.builtin import estimate_spans
 from ingest.encoders.embedding_answer import Numbers, scale_to_unit
-from ingest.encoders.embedding_client import EmbeddingClient, TextsRefused
+from ingest.encoders.embedding_client import EmbeddingClient
 from ingest.encoders.model_folder import choose_by_family
-from ingest.encoders.sentence_transformer import replace_surrogates
 from kb.errors import DocumentFailed
+from kb.model_server import TextsRefused
+from kb.text import replace_surrogates
 from kb.types import Counts, Offsets, Vectors
 
 BATCH_TEXTS = 32  # what text-embeddings-inference takes at most, unless it is told otherwise

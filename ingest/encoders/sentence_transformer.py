@@ -1,13 +1,12 @@
 """A bge model, or any other that sentence-transformers can load, from a folder on this machine.
 
-The only door to torch and sentence-transformers. Both are imported at the first load: they cost seconds and half a
-gigabyte.
+The encoders' only door to torch and sentence-transformers. Both are imported at the first load: they cost seconds and
+half a gigabyte.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.encoders.model_folder import check_model_folder, choose_instruction, fingerprint_folder, say_unavailable
+from kb.processor import batch_by_length, choose_device, choose_dtype, pad_rows, quiet_openmp
+from kb.text import replace_surrogates
 from kb.types import Counts, Offsets, Vectors
 
 SLICE = 1 << 12  # characters tokenised in one go when counting
@@ -40,9 +41,7 @@ def load_sentence_transformer(name: str, folder: Path, settings: EncoderSettings
     Raises Unavailable (`embedding_unavailable`): at once when the folder will not do.
     """
     check_model_folder(name, folder)
-    # Read when torch loads OpenMP. Without it idle threads spin, which beside other work made embedding 2 to 3 times
-    # slower; what the user chose stands.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    quiet_openmp()
     try:
         import torch
         from safetensors import SafetensorError
@@ -51,7 +50,7 @@ def load_sentence_transformer(name: str, folder: Path, settings: EncoderSettings
     except ImportError as error:
         raise say_unavailable(name, "needs `pip install 'kb-server[bge]'`") from error
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(settings.device)
     dtype = choose_dtype(device) if settings.dtype == "auto" else settings.dtype
     try:
         model = SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
@@ -59,16 +58,6 @@ def load_sentence_transformer(name: str, folder: Path, settings: EncoderSettings
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise say_unavailable(name, f"{folder} cannot be loaded ({type(error).__name__})") from error
     return SentenceTransformerEncoder(model=model, name=name, folder=folder, batch_tokens=settings.batch_tokens)
-
-
-def choose_dtype(device: str) -> str:
-    """bfloat16 where the hardware computes in it; a CPU that only emulates it is slower than float32."""
-    import torch
-
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")) else "float32"
 
 
 class SentenceTransformerEncoder:
@@ -155,23 +144,6 @@ def read_starts(encoding: Any) -> NDArray[np.int64]:  # noqa: ANN401  untyped th
     return np.fromiter(chain.from_iterable(offsets), dtype=np.int64, count=2 * len(offsets))[::2]
 
 
-def pad_rows(rows: Sequence[list[int]], value: int) -> list[list[int]]:
-    longest = max(len(row) for row in rows)
-    return [row + [value] * (longest - len(row)) for row in rows]
-
-
-def batch_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indexes in batches of like length, longest first, each within `budget` tokens with its padding, or alone."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
-
-
 def slice_text(text: str) -> list[int]:
     """Offsets 0 … len(text) about SLICE apart, before white space where there is some near."""
     edges = [0]
@@ -180,8 +152,3 @@ def slice_text(text: str) -> list[int]:
         edge = max(text.rfind("\n", goal - SLICE // 2, goal), text.rfind(" ", goal - SLICE // 2, goal))
         edges.append(edge if edge > 0 else goal)
     return [*edges, len(text)] if text else edges
-
-
-def replace_surrogates(text: str) -> str:
-    """`text` with lone surrogates, which no tokenizer takes, as question marks: the same length."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

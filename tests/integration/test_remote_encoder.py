@@ -272,6 +272,7 @@ def test_a_bad_answer_is_named_and_gives_no_vector(
 ) -> None:
     caplog.set_level(logging.INFO)  # httpcore, to which no level of ours ever listens, tells headers at DEBUG
     caplog.set_level(logging.DEBUG, "ingest")
+    caplog.set_level(logging.DEBUG, "kb")
     server.always, reason = BAD[fault]
     for act in (lambda: encoder.embed_texts([TEXTS[0]]), lambda: encoder.embed_question(TEXTS[0])):
         detail = refuse(act).detail

@@ -17,11 +17,11 @@ from ingest.encoders.model_folder import CHINESE_INSTRUCTION, ENGLISH_INSTRUCTIO
 from ingest.encoders.sentence_transformer import (
     EncoderSettings,
     SentenceTransformerEncoder,
-    batch_by_length,
     load_sentence_transformer,
 )
 from ingest.encoders.shelf import EncoderShelf
 from kb.errors import Unavailable
+from kb.processor import batch_by_length
 
 TEXTS = ["今天天气很好。", "  the weather is good today ", "", "What is a knowledge base?", "模型" * 100, "word " * 90]
 FLOAT32 = EncoderSettings(device="cpu", dtype="float32")
