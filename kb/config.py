@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kb.errors import StartRefused
@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     )
     embedding_model: str | None = Field(None, min_length=1, max_length=255, description="model of that server")
     embedding_api_key: SecretStr | None = Field(None, description="key for that server")
+    reranker: str | None = Field(
+        None, description="reranker of every search: a name, a folder, or http(s)://…/v1; default: none"
+    )
+    reranker_model: str | None = Field(None, min_length=1, max_length=255, description="model of that server")
+    reranker_api_key: SecretStr | None = Field(None, description="key for that server")
     allowed_roots: str | None = Field(
         None,
         description="folders that folder sources may lie in, with a colon between them; default: working directory",
@@ -87,14 +92,19 @@ class Settings(BaseSettings):
         _parse_readers(value)
         return value
 
-    @field_validator("embedding")
+    @field_validator("embedding", "reranker")
     @classmethod
-    def _check_embedding(cls, value: str) -> str:
-        if is_server(value):
-            _check_address(value)
+    def _check_model(cls, value: str | None, told: ValidationInfo) -> str | None:
+        if value is not None and is_server(value):
+            _check_address(value, f"KB_{str(told.field_name).upper()}_API_KEY")
         return value
 
-    @field_validator("embedding_api_key")
+    @field_validator("reranker")
+    @classmethod
+    def _read_nothing(cls, value: str | None) -> str | None:
+        return value or None
+
+    @field_validator("embedding_api_key", "reranker_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not KEY.fullmatch(value.get_secret_value()):
@@ -124,18 +134,18 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'catalog.sqlite3'}"
 
 
-def is_server(embedding: str) -> bool:
-    """Whether KB_EMBEDDING names a server, not a model."""
-    return embedding.lower().startswith(("http://", "https://"))
+def is_server(model: str) -> bool:
+    """Whether KB_EMBEDDING or KB_RERANKER names a server, not a model."""
+    return model.lower().startswith(("http://", "https://"))
 
 
-def _check_address(url: str) -> None:
+def _check_address(url: str, key: str) -> None:
     """Raises ValueError. The address is told in errors and logs, so that it must not hold a secret."""
     parts = urlsplit(url)  # raises ValueError itself
     if not parts.hostname or parts.port == 0:
         raise ValueError("the address names no host, or port 0")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("the address holds a user or a password: put the key into KB_EMBEDDING_API_KEY")
+        raise ValueError(f"the address holds a user or a password: put the key into {key}")
     if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("the address must end with its path, /v1 as a rule, and have only ASCII characters")
 

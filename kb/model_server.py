@@ -117,7 +117,7 @@ class ModelClient:
                 break
             except _NoAnswer as silence:
                 if not silence.again or attempt >= patience.attempts:
-                    raise self.note_away(silence.fault) from None
+                    raise self._note_away(silence.fault) from None
                 pause_s = silence.pause_s if silence.pause_s is not None else FIRST_PAUSE_S * 2.0 ** (attempt - 1)
             self._sleep(min(pause_s, patience.pause_s))
         self._away = None
@@ -129,17 +129,16 @@ class ModelClient:
             self._task.code, f"the {self._task.noun} server {server.base_url} (model {server.model!r}) {fault}"
         )
 
-    def note_away(self, fault: str) -> Unavailable:
-        """The same, and those with `away_s` do not ask again for so long."""
-        self._away = (self._clock(), fault)
-        log.warning("%s.away server=%s fault=%r", self._task.noun, self.server.base_url, fault)
-        return self.say(fault)
-
     def close(self) -> None:
         with self._opening:
             if self._http is not None:
                 self._http.close()
                 self._http = None
+
+    def _note_away(self, fault: str) -> Unavailable:
+        self._away = (self._clock(), fault)
+        log.warning("%s.away server=%s fault=%r", self._task.noun, self.server.base_url, fault)
+        return self.say(fault)
 
     def _post(self, body: bytes, patience: Patience) -> bytes:
         """One attempt: the bytes of a good answer."""

@@ -7,7 +7,7 @@ a lost document costs more: the leg that lost it is asked deeper, up to what a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kb.ports import IndexFeed
@@ -105,12 +105,14 @@ class _Account:
             dense, lexical = self._judge_dense(), self._judge_lexical()
             steps += [Step(stage=dense.stage), Step(stage=lexical.stage), self._judge_fused(dense, lexical)]
             if steps[-1].lost is None:
-                steps += [*self._judge_reranked(), self._judge_merged(), self._judge_budget()]
+                steps += self._judge_reranked()
+            if steps[-1].lost is None:
+                steps += [self._judge_merged(), self._judge_budget()]
         return [*steps, *self._skip_after(steps[-1])]
 
     def _skip_after(self, last: Step) -> list[Step]:
         names: list[StageName] = ["parsed", "chunked", "dense", "lexical", "fused", "merged", "budget"]
-        if self.walk.request.rerank:
+        if self.walk.reranking is not None:
             names.insert(names.index("merged"), "reranked")
         reason = f"not reached: lost before, at stage {last.stage.name}"
         rest = names[names.index(last.stage.name) + 1 :]
@@ -190,14 +192,16 @@ class _Account:
             told = f"in neither ranking: none of its chunks is among the {walk.asked:,} candidates asked of each leg"
             lost = _choose_leg(dense.lost, lexical.lost)
             return Step(stage=Stage(name="fused", present=False, reason=told), lost=lost)
-        score = walk.fused[place].score
-        for rank, _ in self._list_hits(walk.hits):
-            told = f"place {rank} of the {len(walk.hits)} hits; top_k is {top_k}"
+        score, reads = walk.fused[place].score, walk.reranking is not None and walk.reranking.fault is None
+        handed = walk.candidates if reads else walk.hits
+        for rank, _ in self._list_hits(handed):
+            told = f"place {rank} of the {len(handed)} hits; {'all are reranked' if reads else f'top_k is {top_k}'}"
             return Step(stage=Stage(name="fused", present=True, rank=rank, score=score, reason=told))
-        rank = max(self._count_visible(place), len(walk.hits)) + 1  # one before it may have been deleted just now
-        told = f"place {rank:,} of what may be seen; top_k {top_k} takes the first {len(walk.hits)}"
+        rank = max(self._count_visible(place), len(handed)) + 1  # one before it may have been deleted just now
+        taker = "the reranker reads" if reads else f"top_k {top_k} takes"
+        told = f"place {rank:,} of what may be seen; {taker} the first {len(handed)}"
         stage = Stage(name="fused", present=False, rank=rank, score=score, reason=told)
-        return Step(stage=stage, lost=Verdict.BELOW_TOP_K)
+        return Step(stage=stage, lost=Verdict.BELOW_RERANK if reads else Verdict.BELOW_TOP_K)
 
     def _count_visible(self, place: int) -> int:
         """How many chunks before this place of the fused ranking may be seen; the search itself stops at `top_k`."""
@@ -211,11 +215,25 @@ class _Account:
 
     def _judge_reranked(self) -> list[Step]:
         """Listed only when it was asked for."""
-        if not self.walk.request.rerank:
+        walk, made = self.walk, self.walk.reranking
+        if made is None:
             return []
-        rank = self._list_hits(self.walk.hits)[0][0]
-        told = "a rerank was asked for and could not be had: the order of the fused ranking stands"
-        return [Step(stage=Stage(name="reranked", present=True, rank=rank, reason=told))]
+        rank, hit = self._list_hits(made.hits)[0]
+        if made.fault is not None:
+            told = f"it could not be had, and the order of the fused ranking stands: {made.fault}"
+            return [Step(stage=Stage(name="reranked", present=True, rank=rank, reason=told))]
+        told, taken = f"place {rank} of the {len(made.hits)} that were read", len(walk.hits)
+        told += f"; top_k {walk.request.top_k} takes the first {taken}"
+        stage = Stage(name="reranked", present=rank <= taken, rank=rank, score=hit.rerank, reason=told)
+        if stage.present:
+            return [Step(stage=stage)]
+        before = self._list_hits(walk.candidates)[0][0]
+        told += (
+            f", the last of which scores {walk.hits[-1].score:.4f}, its best chunk {hit.score:.4f}; the fused ranking "
+        )
+        told += f"had it at place {before}"
+        lost = Verdict.DROPPED_BY_RERANK if before <= taken else Verdict.BELOW_TOP_K
+        return [Step(stage=replace(stage, reason=told), lost=lost)]
 
     def _judge_merged(self) -> Step:
         """The passages that all hits would make: what the budget then cuts is told by the next stage."""

@@ -27,12 +27,13 @@ Neighbours = Callable[[Sequence[OrdinalRange]], Sequence[Sequence[StoredChunk]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
-    """A visible chunk with its score and the scores of each step, None where a step did not see it."""
+    """A visible chunk with the score that decides its place and those of each step, None where one did not see it."""
 
     chunk: VisibleChunk
     score: float
     dense: float | None = None
     lexical: float | None = None
+    fused: float | None = None
     rerank: float | None = None
 
 

@@ -1,4 +1,4 @@
-"""From a question to passages: embed it ‖ tokenise it, ask both indexes, fuse, drop what is not visible, merge."""
+"""From a question to passages: embed it ‖ tokenise it, ask both indexes, fuse, drop what is hidden, rerank, merge."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, Protocol
 
-from kb.errors import Gone, InvalidInput, Unavailable
+from kb.errors import InvalidInput, Unavailable
 from kb.ports import Encoder, EncoderSource, IndexFeed, TextSource
 from kb.types import Filter, Match, Vectors, VisibleChunk
 from retrieval.fuse import BOTH, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
 from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
+from retrieval.rerank import Reranker
+from retrieval.reranking import Reranking, count_candidates, rerank_hits
 from retrieval.state import IndexState
+from retrieval.texts import TextReader
 
 Mode = Literal["hybrid", "dense", "lexical"]
 STEPS = ("embed", "dense", "lexical", "fuse", "rerank", "merge", "total")
@@ -32,13 +35,13 @@ class IndexSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """`max_tokens` counts tokens of the knowledge base's embedding model."""
+    """`max_tokens` counts tokens of the knowledge base's embedding model; `rerank` None is for: if it can be had."""
 
     query: str
     kb_id: str
     top_k: int = 8
     mode: Mode = "hybrid"
-    rerank: bool = False
+    rerank: bool | None = None
     merge: bool = True
     max_tokens: int = 2048
     only: Filter | None = None
@@ -88,18 +91,23 @@ class SearchResult:
 class Walk:
     """One search on its way: the state it answers from, the question as a vector, and what each step made of it.
 
-    `asked` is how many candidates each leg was last asked for; `hits` are the `top_k` best that may be seen, `kept`
-    those of them whose text the budget holds.
+    `asked` is how many candidates each leg was last asked for; `candidates` are the best of the fused ranking that may
+    be seen, `wanted` at most; `reranking` is what a reranker made of them, None where none was asked for; `hits` are
+    the `top_k` best after it, `kept` those of them whose text the budget holds.
     """
 
     request: SearchRequest
     state: IndexState
+    texts: TextReader
     vector: Vectors | None = None
     weights: Weights = BOTH
+    wanted: int = 0
     asked: int = 0
     dense: Sequence[Match] = ()
     lexical: Sequence[Match] = ()
     fused: Sequence[FusedMatch] = ()
+    candidates: Sequence[Hit] = ()
+    reranking: Reranking | None = None
     hits: Sequence[Hit] = ()
     kept: Sequence[Hit] = ()
     passages: Sequence[Passage] = ()
@@ -118,11 +126,19 @@ class Walk:
 class Searcher:
     """Answers questions from the indexes. Thread-safe: each search is a walk of its own."""
 
-    def __init__(self, indexes: IndexSource, feed: IndexFeed, texts: TextSource, encoders: EncoderSource) -> None:
+    def __init__(
+        self,
+        indexes: IndexSource,
+        feed: IndexFeed,
+        texts: TextSource,
+        encoders: EncoderSource,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._indexes = indexes
         self._feed = feed
         self._texts = texts
         self._encoders = encoders
+        self._reranker = reranker
 
     def search(self, request: SearchRequest) -> SearchResult:
         """Raises InvalidInput (`bad_top_k`, `bad_max_tokens`), NotFound (`knowledge_base_not_found`), Unavailable
@@ -138,10 +154,11 @@ class Searcher:
     def walk(self, request: SearchRequest) -> Walk:
         """The same search with what each of its steps made. Raises what `search` raises."""
         _check_request(request)
-        walk = Walk(request=request, state=self._indexes.get_state(request.kb_id))
+        walk = Walk(request=request, state=self._indexes.get_state(request.kb_id), texts=TextReader(self._texts))
         with walk.time_step("total"):
             self._embed_question(walk)
-            self._find_hits(walk)
+            self._find_candidates(walk)
+            self._rerank(walk)
             stretches = self._merge_hits(walk)
             walk.passages = self._read_passages(walk, stretches)
         return walk
@@ -149,8 +166,6 @@ class Searcher:
     def _embed_question(self, walk: Walk) -> None:
         """In a hybrid search a model that cannot answer costs the dense leg, not the search."""
         request = walk.request
-        if request.rerank:
-            walk.degraded.append("rerank")  # no reranker is wired in yet
         if request.mode == "lexical":
             return
         try:
@@ -165,29 +180,30 @@ class Searcher:
             return
         walk.weights = LEXICAL_FIRST if encoder.lexical_leads else BOTH
 
-    def _find_hits(self, walk: Walk) -> None:
-        """The `top_k` best hits that may be seen, asking both legs for more while the join leaves too few."""
-        top_k = walk.request.top_k
+    def _find_candidates(self, walk: Walk) -> None:
+        """The best hits that may be seen, asking both legs for more while the join leaves too few."""
+        top_k, rerank = walk.request.top_k, walk.request.rerank
+        walk.wanted = count_candidates(top_k) if self._reranker and rerank is not False else top_k
         walk.asked = max(FEWEST_CANDIDATES, 4 * top_k)
         joined: dict[int, VisibleChunk | None] = {}
         while True:
             walk.dense, walk.lexical = self._ask_dense(walk, walk.asked), self._ask_lexical(walk, walk.asked)
             with walk.time_step("fuse"):
                 walk.fused = fuse_rankings(walk.dense, walk.lexical, walk.weights)
-                walk.hits = self._join_visible(walk, joined)[:top_k]
+                walk.candidates = self._join_visible(walk, joined)[: walk.wanted]
             full = max(len(walk.dense), len(walk.lexical)) >= walk.asked
-            if len(walk.hits) >= top_k or not full or walk.asked >= MOST_CANDIDATES:
+            if len(walk.candidates) >= walk.wanted or not full or walk.asked >= MOST_CANDIDATES:
                 return
             walk.asked = min(2 * walk.asked, MOST_CANDIDATES)
 
     def _join_visible(self, walk: Walk, joined: dict[int, VisibleChunk | None]) -> list[Hit]:
-        """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
+        """From the best down, slice by slice until enough are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
         hits: list[Hit] = []
-        request, start, size = walk.request, 0, 2 * walk.request.top_k
+        request, start, size = walk.request, 0, 2 * walk.wanted
         if request.only is not None:  # a narrow filter leaves few of them
             size = max(FEWEST_CANDIDATES, size)
-        while start < len(walk.fused) and len(hits) < request.top_k:
+        while start < len(walk.fused) and len(hits) < walk.wanted:
             part = walk.fused[start : start + size]
             fresh = [match.chunk_id for match in part if match.chunk_id not in joined]
             if fresh:
@@ -205,6 +221,16 @@ class Searcher:
         with walk.time_step("lexical"):
             return walk.state.lexical.search(walk.request.query, wanted) if walk.request.mode != "dense" else []
 
+    def _rerank(self, walk: Walk) -> None:
+        request, best = walk.request, walk.candidates
+        if request.rerank or (request.rerank is None and self._reranker):
+            with walk.time_step("rerank"):
+                walk.reranking = rerank_hits(self._reranker, request.query, best, walk.texts)
+            best = walk.reranking.hits
+            if walk.reranking.fault is not None:
+                walk.degraded.append("rerank")
+        walk.hits = best[: request.top_k]
+
     def _merge_hits(self, walk: Walk) -> list[Stretch]:
         with walk.time_step("merge"):
             walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
@@ -219,23 +245,13 @@ class Searcher:
 
     def _read_passages(self, walk: Walk, stretches: Sequence[Stretch]) -> list[Passage]:
         """Passages with their text; those whose document was purged a moment ago are left out."""
-        texts: dict[str, str | None] = {}
         passages = []
         with walk.time_step("merge"):
             for stretch in stretches:
-                sha = stretch.best.chunk.text_sha
-                if sha not in texts:
-                    texts[sha] = self._read_text(sha)
-                text = texts[sha]
+                text = walk.texts.read_text(stretch.best.chunk.text_sha)
                 if text is not None:
                     passages.append(_make_passage(stretch, text))
         return passages
-
-    def _read_text(self, text_sha: str) -> str | None:
-        try:
-            return self._texts.read_text(text_sha)
-        except Gone:
-            return None
 
 
 def _check_request(request: SearchRequest) -> None:
@@ -257,7 +273,7 @@ def _check_space(encoder: Encoder, state: IndexState) -> None:
 def _make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
     pairs = ((match, joined[match.chunk_id]) for match in fused)
     return [
-        Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical)
+        Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical, fused=match.score)
         for match, chunk in pairs
         if chunk is not None
     ]
@@ -268,7 +284,7 @@ def _make_passage(stretch: Stretch, text: str) -> Passage:
     return Passage(
         text=text[stretch.start : stretch.end],
         score=hit.score,
-        scores=Scores(dense=hit.dense, lexical=hit.lexical, fused=hit.score, rerank=hit.rerank),
+        scores=Scores(dense=hit.dense, lexical=hit.lexical, fused=hit.fused, rerank=hit.rerank),
         document_id=hit.chunk.document_id,
         path=hit.chunk.path,
         title=hit.chunk.title,

@@ -35,6 +35,8 @@ class Verdict(StrEnum):
     BELOW_CANDIDATES_LEXICAL = "below_candidates_lexical"
     BELOW_CANDIDATES = "below_candidates"
     BELOW_TOP_K = "below_top_k"
+    BELOW_RERANK = "below_rerank"
+    DROPPED_BY_RERANK = "dropped_by_rerank"
     OVER_BUDGET = "over_budget"
     TEXT_GONE = "text_gone"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
 
+from api.bootstrap.reranker import build_reranker
 from api.bootstrap.store import Store
 from ingest.sources.look import Planner
 from ingest.sources.registry import Roots, SourceRegistry
@@ -18,6 +19,8 @@ from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
+from retrieval.rerank import LocalReranker
+from retrieval.rerank_client import RemoteReranker
 from retrieval.search import Searcher
 from retrieval.state import IndexShelf
 
@@ -32,10 +35,13 @@ class Services:
     explainer: Explainer
     answerer: Answerer
     chat: OpenAIChatModel | None
+    reranker: LocalReranker | RemoteReranker | None
     sources: SourceRegistry
     planner: SyncPlanner
 
     def close(self) -> None:
+        if self.reranker is not None:
+            self.reranker.close()
         self.indexes.close()
         self.store.close()
 
@@ -44,7 +50,8 @@ def build_services(store: Store) -> Services:
     """Everything a question needs."""
     settings, catalog = store.settings, store.catalog
     indexes = IndexShelf(catalog.feed, store.folder.indexes)
-    searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders)
+    reranker = build_reranker(settings)
+    searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders, reranker)
     chat = _build_chat(settings)
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
@@ -57,6 +64,7 @@ def build_services(store: Store) -> Services:
         explainer=Explainer(searcher, catalog.feed, catalog.traces),
         answerer=answerer,
         chat=chat,
+        reranker=reranker,
         sources=SourceRegistry(catalog.sources, roots, _read_clock),
         planner=Planner(catalog, roots, _read_clock),
     )

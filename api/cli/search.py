@@ -22,6 +22,7 @@ class SearchOptions(TypedDict):
     mode: str | None
     max_tokens: int | None
     no_merge: bool
+    rerank: bool | None
 
 
 def search_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,6 +33,7 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="Which indexes to ask."),
         click.option("--max-tokens", type=int, help="Budget for the text of all passages."),
         click.option("--no-merge", is_flag=True, help="Do not join neighbouring chunks."),
+        click.option("--rerank/--no-rerank", default=None, help="Rerank; by default if the server can."),
     )
     for option in reversed(options):
         command = option(command)
@@ -65,8 +67,13 @@ def write_query(question: str, options: SearchOptions) -> dict[str, Any]:
 
 def choose_options(options: SearchOptions) -> dict[str, Any]:
     """The body's fields that were chosen; the others are left to the server."""
-    merge = False if options["no_merge"] else None
-    chosen = {"top_k": options["top_k"], "mode": options["mode"], "max_tokens": options["max_tokens"], "merge": merge}
+    chosen = {
+        "top_k": options["top_k"],
+        "mode": options["mode"],
+        "max_tokens": options["max_tokens"],
+        "merge": False if options["no_merge"] else None,
+        "rerank": options["rerank"],
+    }
     return {key: value for key, value in chosen.items() if value is not None}
 
 

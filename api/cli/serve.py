@@ -14,6 +14,7 @@ import uvicorn
 
 from api.app import create_app
 from api.bootstrap.indexing import check_readers
+from api.bootstrap.reranker import check_reranker
 from api.bootstrap.services import build_services, check_chat, check_faiss
 from api.bootstrap.store import check_embedding, open_store
 from api.logs import start_logging
@@ -60,6 +61,7 @@ def run_server(settings: Settings) -> None:
     check_host(settings.host)
     check_chat(settings)
     check_embedding(settings)
+    check_reranker(settings)
     check_readers(settings.reader_classes)
     if settings.ocr == "on":
         check_ocr()

@@ -25,7 +25,7 @@ class SearchBody(RequestBody):
     query: str
     top_k: int = Field(8, ge=1, le=TOP_K_LIMIT)
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
-    rerank: bool = False
+    rerank: bool | None = None
     merge: bool = True
     max_tokens: int = Field(2048, ge=1, le=MOST_TOKENS)
     filter: SearchFilter | None = None

@@ -1,95 +1,41 @@
-"""An embedding server on loopback with the builtin encoder's vectors, and the faults a real one shows now and then.
-
-It can be stopped and started again on the same port. Faults are queued: each request uses up one; `always` is what
-every request gets behind them, the right answer when None.
-"""
+"""An embedding server on loopback with the builtin encoder's vectors, and the faults a real one shows now and then."""
 
 from __future__ import annotations
 
 import base64
-import json
-import socket
-import struct
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+from fakes.model_server import Answer, ModelServer, send_error, send_json
 
 from ingest.encoders.builtin import BuiltinEncoder
 
 MODEL = "remote-model"
 
 
-@dataclass
-class Answer:
-    """`status` 0 resets the connection, `cut` closes it in mid-body, `stall` sends nothing until the server stops."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: bool = False
-    stall: bool = False
-
-
-class EmbeddingServer:
-    """`texts`, `keys` and `sizes` are what the requests carried: every text, each Authorization, texts a request."""
+class EmbeddingServer(ModelServer):
+    """`texts` and `sizes` are what the requests carried: every text, and how many a request."""
 
     def __init__(self) -> None:
-        self.faults: list[Answer] = []
-        self.always: Answer | None = None
-        self.key: str | None = None
+        super().__init__()
         self.window: int | None = None  # characters; longer texts are refused, as vLLM does
         self.refuses: str | None = None  # texts that hold this are refused
         self.base64 = False
         self.scramble = True  # rows in another order than the texts
         self.change: Callable[[np.ndarray], np.ndarray] = lambda vectors: vectors * 3
         self.texts: list[str] = []
-        self.keys: list[str | None] = []
         self.sizes: list[int] = []
-        self.lock = threading.Lock()
-        self.released = threading.Event()
-        self._port = 0
-        self._http: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
-
-    def start(self) -> None:
-        handler = type("Handler", (RequestHandler,), {"server_side": self})
-        self.released.clear()
-        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
-        self._http.daemon_threads = True
-        self._port = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        if self._http is None or self._thread is None:
-            return
-        self.released.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-        self._http = None
 
     def answer(self, key: str | None, path: str, body: Mapping[str, Any]) -> Answer:
-        texts = body["input"]
         with self.lock:
-            self.texts += texts
-            self.keys.append(key)
-            self.sizes.append(len(texts))
-            if self.faults:
-                return self.faults.pop(0)
-        if self.always is not None:
-            return self.always
-        if self.key is not None and key != f"Bearer {self.key}":
-            return send_error(401, "invalid_api_key", f"wrong key {key}")
+            self.texts += body["input"]
+            self.sizes.append(len(body["input"]))
+        return super().answer(key, path, body)
+
+    def serve(self, path: str, body: Mapping[str, Any]) -> Answer:
+        texts = body["input"]
         if path != "/v1/embeddings" or body["model"] != MODEL:
             return send_error(404, "NotFoundError")
         if self.window is not None and max(map(len, texts)) > self.window:
@@ -113,48 +59,6 @@ def send_vectors(vectors: np.ndarray, *, in_base64: bool = False, scramble: bool
 
 def write(vector: np.ndarray, *, in_base64: bool) -> object:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if in_base64 else vector.tolist()
-
-
-def send_json(body: object, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
-
-
-def send_error(status: int, kind: str, message: str = "a fault on purpose", **headers: str) -> Answer:
-    return send_json({"error": {"message": message, "type": kind, "code": status}}, status, **headers)
-
-
-class RequestHandler(BaseHTTPRequestHandler):
-    """Bytes in and out. `server_side` is set by `start`."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms
-    server_side: EmbeddingServer
-
-    def do_POST(self) -> None:
-        side = self.server_side
-        if side.released.is_set():  # a kept connection outlives the listening socket
-            self.reset()
-            return
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        answer = side.answer(self.headers.get("authorization"), self.path, body)
-        if answer.stall:
-            side.released.wait()
-        if answer.status == 0 or answer.stall:
-            self.reset()
-            return
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body[: len(answer.body) // 2] if answer.cut else answer.body)
-        self.close_connection = self.close_connection or answer.cut
-
-    def reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing: stderr belongs to the test."""
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""A model folder shaped like bge's (Bert, CLS pooling, unit vectors) with random weights, small enough for a test."""
+"""Model folders shaped like bge's with random weights, small enough for a test: an embedding model (Bert, CLS pooling,
+unit vectors), and rerankers (a Bert, or an XLM-RoBERTa as bge-reranker is, with one label)."""
 
 from __future__ import annotations
 
@@ -12,26 +13,34 @@ MARKS = ".,!?;:'\"()-/，。！？；：“”"
 WORDS = ["the", "of", "is", "what", "knowledge", "base", "question", "answer", "weather", "today", "good", "model"]
 
 
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.3,
+}
+
+
+def write_word_pieces(folder: Path, longest: int) -> int:
+    """A Bert's tokenizer; how many tokens it has."""
+    tokens = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS), *dict.fromkeys(HAN), *MARKS, *WORDS]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": longest}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return len(tokens)
+
+
 def build_bge_folder(folder: Path, *, longest: int = 64, seed: int = 7) -> Path:
     """Writes the model and returns `folder`. 32 dimensions, inputs up to `longest` tokens."""
     import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(seed)
-    tokens = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS), *dict.fromkeys(HAN), *MARKS, *WORDS]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
-    config = BertConfig(
-        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=longest, initializer_range=0.3,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
+    count = write_word_pieces(folder, longest)
+    BertModel(BertConfig(vocab_size=count, max_position_embeddings=longest, **SIZES)).save_pretrained(folder)
     dump = {
-        "tokenizer_config.json": {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": True,
-            "model_max_length": longest,
-        },
         "sentence_bert_config.json": {"max_seq_length": longest, "do_lower_case": True},
         "config_sentence_transformers.json": {"__version__": {"sentence_transformers": "2.2.2"}},
         "modules.json": [
@@ -48,4 +57,43 @@ def build_bge_folder(folder: Path, *, longest: int = 64, seed: int = 7) -> Path:
         encoding="utf-8",
     )
     (folder / "2_Normalize").mkdir(exist_ok=True)
+    return folder
+
+
+def build_bert_reranker(folder: Path, *, longest: int = 64, labels: int = 1, seed: int = 7) -> Path:
+    """Writes the model and returns `folder`. Question and text together have up to `longest` tokens."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(seed)
+    count = write_word_pieces(folder, longest)
+    config = BertConfig(vocab_size=count, max_position_embeddings=longest, num_labels=labels, **SIZES)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def build_xlm_reranker(folder: Path, *, longest: int = 64, seed: int = 7) -> Path:
+    """The same as an XLM-RoBERTa, the kind that bge-reranker is: other padding, no token types, positions from 2."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import Unigram
+    from tokenizers.pre_tokenizers import Metaspace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    torch.manual_seed(seed)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces = [*special, "▁", *LETTERS, *dict.fromkeys(HAN), *MARKS, *(f"▁{word}" for word in WORDS)]
+    tokenizer = Tokenizer(Unigram([(piece, -float(place)) for place, piece in enumerate(pieces)], unk_id=3))
+    tokenizer.pre_tokenizer = Metaspace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>",
+        pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", model_max_length=longest,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)  # fmt: skip
+    config = XLMRobertaConfig(vocab_size=len(pieces), max_position_embeddings=longest + 2, num_labels=1, **SIZES)
+    XLMRobertaForSequenceClassification(config).save_pretrained(folder)
     return folder

@@ -24,6 +24,7 @@ from kb.types import (
 from retrieval.candidate import OneState
 from retrieval.dense import open_view
 from retrieval.explain import Explainer, Explanation
+from retrieval.rerank import Reranker
 from retrieval.search import Searcher, SearchRequest, SearchResult
 from retrieval.state import IndexState
 from retrieval.terms import iter_tokens, read_terms
@@ -70,14 +71,15 @@ class House:
     `traces` by path replace what would be told of a document.
     """
 
-    def __init__(self, documents: dict[str, list[str]], **extra: Any) -> None:
+    def __init__(self, documents: dict[str, list[str]], reranker: Reranker | None = None, **extra: Any) -> None:
+        self.reranker = reranker
         self.feed = MemoryFeed()
         self.feed.add_kb("kb1")
         self.feed.publish("kb1", documents, **extra)
         self.encoder = HashEncoder()
         self.traces: dict[str, DocumentTrace] = {}
         self.state = self.build_state()
-        self.searcher = Searcher(OneState(self.state), self.feed, self.feed, Encoders(self.encoder))
+        self.searcher = Searcher(OneState(self.state), self.feed, self.feed, Encoders(self.encoder), reranker)
         self.explainer = Explainer(self.searcher, self.feed, self)
 
     def build_state(self) -> IndexState:
@@ -97,7 +99,7 @@ class House:
     def use_state(self, **changes: Any) -> None:
         """Answer from a state that is otherwise than it should be."""
         state = replace(self.state, **changes)
-        self.searcher = Searcher(OneState(state), self.feed, self.feed, Encoders(self.encoder))
+        self.searcher = Searcher(OneState(state), self.feed, self.feed, Encoders(self.encoder), self.reranker)
         self.explainer = Explainer(self.searcher, self.feed, self)
 
     def search(self, query: str, **options: Any) -> SearchResult:

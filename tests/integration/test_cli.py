@@ -246,7 +246,10 @@ def test_search_sends_only_what_was_chosen(server: KbServer, run: Run) -> None:
     server.add_base("b")
     run("search", "穹顶为什么 停住？")
     run("search", "q", "--top-k", "3", "--mode", "lexical", "--max-tokens", "99", "--no-merge")
+    run("search", "q", "--rerank")
+    run("search", "q", "--no-rerank")
     sent = [json.loads(one.body) for one in server.find("POST", "/kb1/search")]
+    assert sent[2:] == [{"query": "q", "rerank": True}, {"query": "q", "rerank": False}]
     assert sent[0] == {"query": "穹顶为什么 停住？"}
     assert sent[1] == {"query": "q", "top_k": 3, "mode": "lexical", "max_tokens": 99, "merge": False}
 

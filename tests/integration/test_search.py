@@ -12,6 +12,7 @@ from ingest.encoders.builtin import BuiltinEncoder
 from kb.errors import InvalidInput, NotFound, Unavailable
 from kb.ports import Encoder
 from kb.types import Filter
+from retrieval.rerank import Reranker
 from retrieval.search import Passage, Searcher, SearchRequest, SearchResult
 from retrieval.state import IndexShelf
 
@@ -25,13 +26,13 @@ DOCUMENTS = {
 class House:
     """A knowledge base with a searcher over it."""
 
-    def __init__(self, directory: Path, encoder: Encoder | None = None) -> None:
+    def __init__(self, directory: Path, encoder: Encoder | None = None, reranker: Reranker | None = None) -> None:
         self.encoder = encoder or HashEncoder()
         self.feed = MemoryFeed(self.encoder.dimension)
         self.feed.encoder = self.encoder
         self.feed.add_kb("kb1")
         self.shelf = IndexShelf(self.feed, directory)
-        self.searcher = Searcher(self.shelf, self.feed, self.feed, Encoders(self.encoder))
+        self.searcher = Searcher(self.shelf, self.feed, self.feed, Encoders(self.encoder), reranker)
 
     def search(self, query: str, **options) -> SearchResult:  # type: ignore[no-untyped-def]
         request = SearchRequest(query=query, kb_id="kb1", **options)
@@ -201,6 +202,8 @@ def test_without_a_model_a_hybrid_search_answers_from_the_words(house: House, br
 
 def test_a_rerank_that_cannot_be_had_is_said(house: House) -> None:
     assert house.search("fox", rerank=True).degraded == ("rerank",)
+    for rerank in (None, False):
+        assert house.search("fox", rerank=rerank).degraded == ()
 
 
 def test_when_words_lead_they_decide_the_order(house: House) -> None:

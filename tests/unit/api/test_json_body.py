@@ -78,6 +78,7 @@ def test_top_k_out_of_range_or_of_another_type(top_k):
         (SearchBody, {"query": "q", "mode": "best"}, "bad_mode"),
         (SearchBody, {"query": "q", "merge": 1}, "bad_merge"),
         (SearchBody, {"query": "q", "rerank": "yes"}, "bad_rerank"),
+        (SearchBody, {"query": "q", "rerank": 1}, "bad_rerank"),
         (SearchBody, {"query": "q", "max_tokens": 0}, "bad_max_tokens"),
         (SearchBody, {"query": "q", "filter": []}, "bad_filter"),
         (SearchBody, {"query": "q", "filter": {"path": "x"}}, "unknown_field"),

@@ -117,6 +117,20 @@ def test_an_embedding_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY not in repr(settings) + str(settings.model_dump())
 
 
+def test_a_reranker(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read_settings()
+    assert (settings.reranker, settings.reranker_model, settings.reranker_api_key) == (None, None, None)
+    monkeypatch.setenv("KB_RERANKER", "")
+    assert read_settings().reranker is None
+    monkeypatch.setenv("KB_RERANKER", "https://rerank.example/v1")
+    monkeypatch.setenv("KB_RERANKER_MODEL", "bge-reranker-v2-m3")
+    monkeypatch.setenv("KB_RERANKER_API_KEY", KEY)
+    settings = read_settings()
+    assert (settings.reranker, settings.reranker_model) == ("https://rerank.example/v1", "bge-reranker-v2-m3")
+    assert KEY not in repr(settings) + str(settings.model_dump())
+
+
+@pytest.mark.parametrize("name", ["KB_EMBEDDING", "KB_RERANKER"])
 @pytest.mark.parametrize(
     "url",
     [
@@ -134,12 +148,14 @@ def test_an_embedding_server(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://host/v1\n",
     ],
 )
-def test_an_address_that_is_none_or_holds_a_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("KB_EMBEDDING", url)
+def test_an_address_that_is_none_or_holds_a_secret(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    monkeypatch.setenv(name, url)
     with pytest.raises(StartRefused) as refused:
         read_settings()
     assert refused.value.code == "bad_setting"
-    assert "KB_EMBEDDING" in refused.value.detail
+    assert refused.value.detail.startswith(f"{name}: ")
+    if "@" in url:
+        assert f"put the key into {name}_API_KEY" in refused.value.detail
     assert KEY not in str(refused.value)
     assert refused.value.__cause__ is None
 

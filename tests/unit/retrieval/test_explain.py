@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import pytest
+from fakes.rerankers import PairReranker, share_pairs
 from fakes.walks import NOON, House
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,13 +160,89 @@ def test_lost_before_any_index_is_asked(house: House) -> None:
     assert {stage.reason for stage in told.stages[1:]} == {"not reached: lost before, at stage parsed"}
 
 
-def test_a_rerank_that_was_asked_for_is_a_stage_of_its_own(house: House) -> None:
+WITH_RERANK = [*NAMES[:5], "reranked", *NAMES[5:]]
+
+
+def test_a_rerank_that_cannot_be_had_is_a_stage_when_it_was_asked_for(house: House) -> None:
     told = house.explain("年假", "zh/年假.txt", rerank=True)
-    assert [stage.name for stage in told.stages] == [*NAMES[:5], "reranked", *NAMES[5:]]
+    assert [stage.name for stage in told.stages] == WITH_RERANK
     stage = get_stage(told, "reranked")
     assert (stage.present, stage.rank, stage.score, told.degraded) == (True, 1, None, ("rerank",))
+    assert stage.reason.endswith("stands: no reranker is set (KB_RERANKER)")
     lost = house.explain("年假", "zh/年假.txt", rerank=True, only=Filter(language="en"))
-    assert [stage.name for stage in lost.stages] == [*NAMES[:5], "reranked", *NAMES[5:]]
+    assert [stage.name for stage in lost.stages] == WITH_RERANK
+
+
+RERANKED = pytest.mark.parametrize(
+    ("question", "path", "other"),
+    [("年假 申请", "zh/年假.txt", "zh/天窗.txt"), ("annual leave", "en/leave.txt", "en/dome.txt")],
+)
+
+
+@RERANKED
+def test_a_document_that_the_reranker_brings_up(question: str, path: str, other: str) -> None:
+    house = House(DOCUMENTS, reranker=PairReranker(favourite=DOCUMENTS[other][0]))
+    told = house.explain(question, other, top_k=1)
+    stage = get_stage(told, "reranked")
+    assert [stage.name for stage in told.stages] == WITH_RERANK
+    assert (told.verdict, stage.present, stage.rank, stage.score) == ("found", True, 1, 1000.0)
+    assert stage.reason == "place 1 of the 7 that were read; top_k 1 takes the first 1"
+    fused = get_stage(told, "fused")
+    assert fused.present
+    assert (fused.rank or 0) > 1
+    assert fused.reason == f"place {fused.rank} of the 7 hits; all are reranked"
+    assert {get_stage(told, name).score for name in ("merged", "budget")} == {1000.0}
+    assert house.explain(question, other, top_k=1, rerank=False).verdict == "below_top_k"
+
+
+@RERANKED
+def test_a_document_that_the_reranker_drops(question: str, path: str, other: str) -> None:
+    house = House(DOCUMENTS, reranker=PairReranker(favourite=DOCUMENTS[other][0]))
+    told = house.explain(question, path, top_k=1)
+    stage = get_stage(told, "reranked")
+    assert (told.verdict, stage.present, stage.rank) == ("dropped_by_rerank", False, 2)
+    assert stage.score == max(share_pairs(question, text) for text in DOCUMENTS[path])
+    assert stage.reason == (
+        "place 2 of the 7 that were read; top_k 1 takes the first 1, the last of which scores 1000.0000, its best "
+        f"chunk {stage.score:.4f}; the fused ranking had it at place 1"
+    )
+    assert [stage.reason for stage in told.stages[-2:]] == ["not reached: lost before, at stage reranked"] * 2
+    assert house.explain(question, path, top_k=1, rerank=False).verdict == "found"
+    third = "en/dome.txt" if path.startswith("zh") else "zh/天窗.txt"
+    told = house.explain(question, third, top_k=1)
+    assert (told.verdict, get_stage(told, "reranked").present) == ("below_top_k", False)
+
+
+@pytest.mark.parametrize(("question", "path"), [("年假 leave", "zh/天窗.txt"), ("annual leave", "en/dome.txt")])
+def test_a_document_that_the_reranker_never_read(question: str, path: str) -> None:
+    crowd = dict(list(CROWD.items())[:35])
+    house = House({**crowd, **DOCUMENTS}, reranker=PairReranker(favourite=DOCUMENTS[path][0]))
+    told = house.explain(question, path, mode="dense")
+    order = [p.path for p in house.search(question, mode="dense", top_k=100, merge=False, rerank=False).passages]
+    stage, rank = get_stage(told, "fused"), order.index(path) + 1
+    assert rank > 32
+    assert (told.verdict, stage.present, stage.rank) == ("below_rerank", False, rank)
+    assert stage.reason == f"place {rank} of what may be seen; the reranker reads the first 32"
+    assert get_stage(told, "reranked").reason == "not reached: lost before, at stage fused"
+
+
+@RERANKED
+def test_a_reranker_that_cannot_answer_is_named(question: str, path: str, other: str) -> None:
+    reranker = PairReranker(favourite=DOCUMENTS[other][0])
+    reranker.down = True
+    house = House(DOCUMENTS, reranker=reranker)
+    told = house.explain(question, path, top_k=1)
+    stage = get_stage(told, "reranked")
+    assert (told.verdict, told.degraded, stage.present, stage.rank, stage.score) == (
+        "found",
+        ("rerank",),
+        True,
+        1,
+        None,
+    )
+    assert stage.reason.endswith("stands: the fake reranker was switched off")
+    assert get_stage(told, "fused").reason == "place 1 of the 1 hits; top_k is 1"
+    assert house.explain(question, other, top_k=1).verdict == "below_top_k"
 
 
 def test_a_model_that_cannot_answer_is_named() -> None:
@@ -242,9 +319,18 @@ VOCABULARY = ["年假", "天窗", "病假", "leave", "dome", "annual", "shutter"
     max_tokens=st.sampled_from([1, 12, 30, 90, 2048]),
     merge=st.booleans(),
     only=st.sampled_from([None, Filter(path_prefix="zh/"), Filter(language="en")]),
+    reranker=st.sampled_from([None, PairReranker(), PairReranker(favourite="天窗"), PairReranker(favourite="dome")]),
 )
 def test_found_is_said_exactly_when_the_search_finds(
-    *, seed: int, count: int, mode: Mode, top_k: int, max_tokens: int, merge: bool, only: Filter | None
+    *,
+    seed: int,
+    count: int,
+    mode: Mode,
+    top_k: int,
+    max_tokens: int,
+    merge: bool,
+    only: Filter | None,
+    reranker: PairReranker | None,
 ) -> None:
     draw = random.Random(seed)
     documents = {
@@ -252,7 +338,7 @@ def test_found_is_said_exactly_when_the_search_finds(
         * draw.randint(1, 3)
         for i in range(count)
     }
-    house = House(documents)
+    house = House(documents, reranker=reranker)
     question = " ".join(draw.sample(VOCABULARY, 2))
     options = {"mode": mode, "top_k": top_k, "max_tokens": max_tokens, "merge": merge, "only": only}
     found = {passage.path for passage in house.search(question, **options).passages}
