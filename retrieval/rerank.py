@@ -22,6 +22,7 @@ from kb.processor import batch_by_length, choose_device, choose_dtype, pad_rows,
 from kb.text import replace_surrogates
 
 FALLBACK_LENGTH = 512
+LONGEST_TOKEN = 16  # characters; ordinary text has 5 or fewer a token
 SHAPE = "ForSequenceClassification"
 
 Scores = NDArray[np.float64]
@@ -156,9 +157,14 @@ class CrossEncoderModel:
         return scores
 
     def _tokenise(self, question: str, texts: Sequence[str]) -> dict[str, list[list[int]]]:
-        """Pairs cut to the model's length, token by token at the longer of the two."""
-        questions = [replace_surrogates(question)] * len(texts)
-        whole = [replace_surrogates(text) for text in texts]
+        """Pairs cut to the model's length, token by token at the longer of the two.
+
+        What is far beyond it is cut before: the tokenizer makes a piece of all that it cuts off, and then every pair of
+        pieces of two long texts, which took it minutes.
+        """
+        longest = LONGEST_TOKEN * self._length
+        questions = [replace_surrogates(question[:longest])] * len(texts)
+        whole = [replace_surrogates(text[:longest]) for text in texts]
         with self._lock:
             tokens = self._tokenizer(
                 questions, whole, truncation="longest_first", max_length=self._length, padding=False
