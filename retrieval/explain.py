@@ -12,8 +12,9 @@ from typing import Protocol
 
 from kb.ports import IndexFeed
 from kb.types import DocumentTrace, Match
+from retrieval.copies import collapse_copies
 from retrieval.merge import Hit, join_touching, list_stretches
-from retrieval.search import MOST_CANDIDATES, SearchRequest, Walk
+from retrieval.search import MOST_CANDIDATES, SearchRequest, Walk, make_hits
 from retrieval.stages import Stage, StageName, Step, Verdict, judge_chunked, judge_parsed, list_excluding
 from retrieval.terms import read_terms
 
@@ -194,16 +195,30 @@ class _Account:
         for rank, _ in self._list_hits(walk.hits):
             told = f"place {rank} of the {len(walk.hits)} hits; top_k is {top_k}"
             return Step(stage=Stage(name="fused", present=True, rank=rank, score=score, reason=told))
+        if (collapsed := self._find_collapsed()) is not None:
+            rank, hit = collapsed
+            told = (
+                f"collapsed into hit {rank}, of {hit.chunk.path}, which has the same text and names it as a duplicate"
+            )
+            stage = Stage(name="fused", present=False, rank=rank, score=score, reason=told)
+            return Step(stage=stage, lost=Verdict.COLLAPSED)
         rank = max(self._count_visible(place), len(walk.hits)) + 1  # one before it may have been deleted just now
         told = f"place {rank:,} of what may be seen; top_k {top_k} takes the first {len(walk.hits)}"
         stage = Stage(name="fused", present=False, rank=rank, score=score, reason=told)
         return Step(stage=stage, lost=Verdict.BELOW_TOP_K)
 
     def _count_visible(self, place: int) -> int:
-        """How many chunks before this place of the fused ranking may be seen; the search itself stops at `top_k`."""
+        """How many texts before this place of the fused ranking may be seen; the search itself stops at `top_k`."""
         walk = self.walk
-        before = [match.chunk_id for match in walk.fused[:place]]
-        return len(self.feed.list_visible(walk.request.kb_id, walk.state.revision, before, walk.request.only))
+        before = walk.fused[:place]
+        ids = [match.chunk_id for match in before]
+        visible = self.feed.list_visible(walk.request.kb_id, walk.state.revision, ids, walk.request.only)
+        return len(collapse_copies(make_hits(before, visible)))
+
+    def _find_collapsed(self) -> tuple[int, Hit] | None:
+        """The hit that stands for its text, with its place from 1."""
+        ranked = enumerate(self.walk.hits, 1)
+        return next(((i, hit) for i, hit in ranked if any(one.id in self.own for one in hit.copies)), None)
 
     def _list_hits(self, hits: Sequence[Hit]) -> list[tuple[int, Hit]]:
         """The document's own ones, each with its place from 1."""

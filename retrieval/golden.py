@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kb.matching import fold_text, holds_any, is_of
 from kb.types import GoldenQuestion
-from retrieval.search import Passage, SearchResult
+from retrieval.passages import Passage
+from retrieval.search import SearchResult
 
 TOP_K = 10
 

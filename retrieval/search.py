@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, Protocol
 
-from kb.errors import Gone, InvalidInput, Unavailable
+from kb.errors import InvalidInput, Unavailable
 from kb.ports import Encoder, EncoderSource, IndexFeed, TextSource
 from kb.types import Filter, Match, Vectors, VisibleChunk
+from retrieval.copies import collapse_copies
 from retrieval.fuse import BOTH, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
 from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
+from retrieval.passages import Passage, read_passages
 from retrieval.state import IndexState
 
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -32,10 +34,12 @@ class IndexSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """`max_tokens` counts tokens of the knowledge base's embedding model."""
+    """`max_tokens` counts tokens of the embedding model. `also` are knowledge bases that are asked with
+    `kb_id`, by a search that joins several."""
 
     query: str
     kb_id: str
+    also: Sequence[str] = ()
     top_k: int = 8
     mode: Mode = "hybrid"
     rerank: bool = False
@@ -45,51 +49,23 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """Of a passage's best chunk, step by step; None where a step did not see it."""
-
-    dense: float | None
-    lexical: float | None
-    fused: float | None
-    rerank: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Passage:
-    """`text` is exactly the characters `[start, end)` of the version's extracted text."""
-
-    text: str
-    score: float
-    scores: Scores
-    document_id: str
-    path: str
-    title: str | None
-    version: int
-    version_id: int
-    chunk_ids: Sequence[int]
-    page_start: int
-    page_end: int
-    start: int
-    end: int
-    heading: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
-    """Passages best first; `degraded` names the steps that were asked for and could not be had."""
+    """Passages best first; `degraded` names the steps that were asked for and could not be had. Of several knowledge
+    bases `revision` is the highest; `revisions` has that of each."""
 
     passages: Sequence[Passage]
     revision: int
     degraded: Sequence[str]
     timings_ms: dict[str, float]
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
 class Walk:
     """One search on its way: the state it answers from, the question as a vector, and what each step made of it.
 
-    `asked` is how many candidates each leg was last asked for; `hits` are the `top_k` best that may be seen, `kept`
-    those of them whose text the budget holds.
+    `asked` is how many candidates each leg was last asked for; `hits` are the `top_k` best that may be seen, each text
+    once, `kept` those of them whose text the budget holds.
     """
 
     request: SearchRequest
@@ -131,19 +107,25 @@ class Searcher:
         return SearchResult(
             passages=walk.passages,
             revision=walk.state.revision,
+            revisions={request.kb_id: walk.state.revision},
             degraded=tuple(walk.degraded),
             timings_ms={name: round(spent, 3) for name, spent in walk.timings.items()},
         )
 
     def walk(self, request: SearchRequest) -> Walk:
         """The same search with what each of its steps made. Raises what `search` raises."""
+        walk = self.find_hits(request)
+        with walk.time_step("total"), walk.time_step("merge"):
+            walk.passages = read_passages(self._merge_hits(walk), self._texts)
+        return walk
+
+    def find_hits(self, request: SearchRequest) -> Walk:
+        """The search as far as its hits. Raises what `search` raises."""
         _check_request(request)
         walk = Walk(request=request, state=self._indexes.get_state(request.kb_id))
         with walk.time_step("total"):
             self._embed_question(walk)
             self._find_hits(walk)
-            stretches = self._merge_hits(walk)
-            walk.passages = self._read_passages(walk, stretches)
         return walk
 
     def _embed_question(self, walk: Walk) -> None:
@@ -183,6 +165,7 @@ class Searcher:
     def _join_visible(self, walk: Walk, joined: dict[int, VisibleChunk | None]) -> list[Hit]:
         """From the best down, slice by slice until `top_k` are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
+        seen: list[Hit] = []
         hits: list[Hit] = []
         request, start, size = walk.request, 0, 2 * walk.request.top_k
         if request.only is not None:  # a narrow filter leaves few of them
@@ -193,7 +176,8 @@ class Searcher:
             if fresh:
                 found = self._feed.list_visible(request.kb_id, walk.state.revision, fresh, request.only)
                 joined.update((chunk_id, found.get(chunk_id)) for chunk_id in fresh)
-            hits += _make_hits(part, joined)
+            seen += make_hits(part, joined)
+            hits = collapse_copies(seen)
             start, size = start + size, 2 * size
         return hits
 
@@ -206,36 +190,15 @@ class Searcher:
             return walk.state.lexical.search(walk.request.query, wanted) if walk.request.mode != "dense" else []
 
     def _merge_hits(self, walk: Walk) -> list[Stretch]:
-        with walk.time_step("merge"):
-            walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
-            if not walk.request.merge or not walk.kept:
-                return list_stretches(walk.kept)
-            space_id = walk.state.space_id
-            return merge_hits(
-                walk.kept,
-                walk.request.max_tokens,
-                lambda ranges: self._feed.list_neighbours(space_id, ranges),
-            )
-
-    def _read_passages(self, walk: Walk, stretches: Sequence[Stretch]) -> list[Passage]:
-        """Passages with their text; those whose document was purged a moment ago are left out."""
-        texts: dict[str, str | None] = {}
-        passages = []
-        with walk.time_step("merge"):
-            for stretch in stretches:
-                sha = stretch.best.chunk.text_sha
-                if sha not in texts:
-                    texts[sha] = self._read_text(sha)
-                text = texts[sha]
-                if text is not None:
-                    passages.append(_make_passage(stretch, text))
-        return passages
-
-    def _read_text(self, text_sha: str) -> str | None:
-        try:
-            return self._texts.read_text(text_sha)
-        except Gone:
-            return None
+        walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
+        if not walk.request.merge or not walk.kept:
+            return list_stretches(walk.kept)
+        space_id = walk.state.space_id
+        return merge_hits(
+            walk.kept,
+            walk.request.max_tokens,
+            lambda ranges: self._feed.list_neighbours(space_id, ranges),
+        )
 
 
 def _check_request(request: SearchRequest) -> None:
@@ -254,30 +217,11 @@ def _check_space(encoder: Encoder, state: IndexState) -> None:
         )
 
 
-def _make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
-    pairs = ((match, joined[match.chunk_id]) for match in fused)
+def make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
+    """In the same order; what may not be seen has no chunk in `joined`, or None."""
+    pairs = ((match, joined.get(match.chunk_id)) for match in fused)
     return [
-        Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical)
+        Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical, fused=match.score)
         for match, chunk in pairs
         if chunk is not None
     ]
-
-
-def _make_passage(stretch: Stretch, text: str) -> Passage:
-    hit, chunks = stretch.best, stretch.chunks
-    return Passage(
-        text=text[stretch.start : stretch.end],
-        score=hit.score,
-        scores=Scores(dense=hit.dense, lexical=hit.lexical, fused=hit.score, rerank=hit.rerank),
-        document_id=hit.chunk.document_id,
-        path=hit.chunk.path,
-        title=hit.chunk.title,
-        version=hit.chunk.version,
-        version_id=hit.chunk.version_id,
-        chunk_ids=tuple(chunk.id for chunk in chunks),
-        page_start=min(chunk.page_start for chunk in chunks),
-        page_end=max(chunk.page_end for chunk in chunks),
-        start=stretch.start,
-        end=stretch.end,
-        heading=hit.chunk.heading,
-    )

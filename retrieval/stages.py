@@ -35,6 +35,7 @@ class Verdict(StrEnum):
     BELOW_CANDIDATES_LEXICAL = "below_candidates_lexical"
     BELOW_CANDIDATES = "below_candidates"
     BELOW_TOP_K = "below_top_k"
+    COLLAPSED = "collapsed"
     OVER_BUDGET = "over_budget"
     TEXT_GONE = "text_gone"
 

@@ -236,6 +236,7 @@ def select_chunks(first: ColumnElement[Any], chunks: FromClause) -> Select[Any]:
         "version": t.version.c.number,
         "text_sha": t.version.c.text_sha,
         "document_id": t.document.c.id,
+        "kb_id": t.document.c.kb_id,
         "path": t.document.c.path,
         "title": t.version.c.title,
     }

@@ -65,7 +65,8 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisibleChunk:
-    """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text."""
+    """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text,
+    `input_sha` the string that was embedded: the chunk under its headings."""
 
     id: int
     version_id: int
@@ -81,3 +82,5 @@ class VisibleChunk:
     document_id: str
     path: str
     title: str | None
+    kb_id: str
+    input_sha: str
