@@ -14,6 +14,7 @@ from kb.types import VisibleChunk
 from retrieval.merge import Hit
 
 SHARED = 0.5  # of the shorter one of two stretches of the same text
+MOST_NAMED = 20  # beside one passage: a footer may stand in thousands of documents
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +56,13 @@ def collapse_copies(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def list_duplicates(chunks: Sequence[VisibleChunk], document_id: str) -> list[Duplicate]:
-    """The documents of these chunks, each once, without the one that is shown."""
+    """The first documents of these chunks, each once, without the one that is shown."""
     named: dict[str, Duplicate] = {}
     for chunk in chunks:
         one = Duplicate(document_id=chunk.document_id, path=chunk.path, title=chunk.title, kb_id=chunk.kb_id)
         named.setdefault(chunk.document_id, one)
     named.pop(document_id, None)
-    return list(named.values())
+    return list(named.values())[:MOST_NAMED]
 
 
 def _sort_hits(hits: Sequence[Hit]) -> list[_Shelf]:
