@@ -142,7 +142,7 @@ def list_excluding(only: Filter | None, trace: DocumentTrace) -> list[str]:
         told.append(f"path_prefix {only.path_prefix!r}: its path is {trace.path!r}")
     if only.language and version.language != only.language:
         told.append(f"language {only.language!r}: its language is {version.language!r}")
-    for name, value in only.metadata.items():
-        if version.metadata.get(name) != value:
-            told.append(f"metadata.{name} {value!r}: it has {version.metadata.get(name)!r}")
-    return told
+    return told + [
+        f"metadata.{name} {only.metadata[name]!r}: it has {version.metadata.get(name)!r}"
+        for name in only.list_differing(version.metadata)
+    ]

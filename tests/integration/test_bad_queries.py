@@ -13,7 +13,9 @@ FILES = {
     "dome.md": b"The title of this manual is Dome and shutter.\n",
     "年假.md": "职工年假为十五天。\n".encode(),
 }
-METADATA = '{"年": 2024, "nested": {"team": ["a", {"b": null}]}, "empty": null}'
+METADATA = (
+    '{"年": 2024, "one": 1, "yes": true, "list": [1, true], "nested": {"team": ["a", {"b": null}]}, "empty": null}'
+)
 MODES = pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
 
 
@@ -167,6 +169,12 @@ def test_a_filter_that_cannot_be_meant(server: LocalServer, call: str, only: obj
         ({"年": 2024}, set(FILES)),
         ({"年": 2024.0}, set(FILES)),
         ({"年": "2024"}, set()),
+        ({"one": 1, "yes": True, "list": [1.0, True]}, set(FILES)),
+        ({"one": True}, set()),
+        ({"yes": 1}, set()),
+        ({"list": [True, True]}, set()),
+        ({"list": [1]}, set()),
+        ({"nested": {"team": ["a", {"b": None}], "c": 1}}, set()),
         ({"nested": {"team": ["a", {"b": None}]}}, set(FILES)),
         ({"nested": {"team": ["a"]}}, set()),
         ({"nested.team": ["a", {"b": None}]}, set()),
