@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from time import perf_counter
 
 from kb.ports import IndexFeed, OrdinalRange, TextSource
-from kb.types import StoredChunk
+from kb.types import StoredChunk, Vectors
 from retrieval.copies import collapse_copies
 from retrieval.fuse import SMOOTHING
 from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
@@ -51,7 +51,8 @@ class JointSearcher:
         kb_ids = list(dict.fromkeys([request.kb_id, *request.also]))
         if len(kb_ids) == 1:
             return self._searcher.search(replace(request, also=()))
-        walks = [self._searcher.find_hits(replace(request, kb_id=kb_id, also=())) for kb_id in kb_ids]
+        embedded: dict[str, Vectors] = {}  # each model is asked once
+        walks = [self._searcher.find_hits(replace(request, kb_id=kb_id, also=()), embedded) for kb_id in kb_ids]
         timings = {step: sum(walk.timings[step] for walk in walks) for step in STEPS}
         began = perf_counter()
         ranked = join_rankings(request.query, [walk.hits for walk in walks], self._read_hit)

@@ -120,16 +120,17 @@ class Searcher:
             walk.passages = read_passages(self._merge_hits(walk), self._texts)
         return walk
 
-    def find_hits(self, request: SearchRequest) -> Walk:
-        """The search as far as its hits. Raises what `search` raises."""
+    def find_hits(self, request: SearchRequest, embedded: dict[str, Vectors] | None = None) -> Walk:
+        """The search as far as its hits. `embedded` has the same question as models embedded it, by their names, and
+        takes what is embedded now. Raises what `search` raises."""
         _check_request(request)
         walk = Walk(request=request, state=self._indexes.get_state(request.kb_id))
         with walk.time_step("total"):
-            self._embed_question(walk)
+            self._embed_question(walk, {} if embedded is None else embedded)
             self._find_hits(walk)
         return walk
 
-    def _embed_question(self, walk: Walk) -> None:
+    def _embed_question(self, walk: Walk, embedded: dict[str, Vectors]) -> None:
         """In a hybrid search a model that cannot answer costs the dense leg, not the search."""
         request = walk.request
         if request.rerank:
@@ -138,9 +139,12 @@ class Searcher:
             return
         try:
             with walk.time_step("embed"):
-                encoder = self._encoders.get_encoder(walk.state.embedding_model)
+                model = walk.state.embedding_model
+                encoder = self._encoders.get_encoder(model)
                 _check_space(encoder, walk.state)
-                walk.vector = encoder.embed_question(request.query)
+                if model not in embedded:
+                    embedded[model] = encoder.embed_question(request.query)
+                walk.vector = embedded[model]
         except Unavailable:
             if request.mode == "dense":
                 raise
