@@ -74,7 +74,7 @@ class KbServer:
 
     def search(self, request: SearchRequest) -> ServerResult:
         """Raises InvalidInput, NotFound (`knowledge_base_not_found`) and Unavailable with the server's own code;
-        Unavailable (`unreachable`, `bad_answer`) when it does not answer, or not as a server of ours does."""
+        Unavailable (`unreachable`) when it does not answer, or not as a server of ours does."""
         body = _write_body(request)
         path = f"/knowledge-bases/{quote(request.kb_id, safe='')}/search"
         if request.also:
@@ -91,7 +91,7 @@ class KbServer:
             return _read_result(answer)
         except (ValueError, KeyError, TypeError) as error:
             told = f"{self._url} answered {response.status_code}, but not as a kb server does"
-            raise Unavailable("bad_answer", told) from error
+            raise Unavailable("unreachable", told) from error
 
     def close(self) -> None:
         self._closing()

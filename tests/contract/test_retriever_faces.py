@@ -222,7 +222,7 @@ def test_a_problem_is_raised_under_its_code(status: int, kind: type[KbError]) ->
 
 @pytest.mark.parametrize(("status", "body"), [(200, {}), (200, []), (200, {"passages": [{}]}), (502, "x"), (200, None)])
 def test_what_is_no_answer_of_ours_is_told(status: int, body: object) -> None:
-    with pytest.raises(Unavailable, match=f"^bad_answer: http://s answered {status}, "):
+    with pytest.raises(Unavailable, match=f"^unreachable: http://s answered {status}, "):
         answer_with(status, body).search(REQUEST)
 
 
