@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from starlette.requests import Request
@@ -32,6 +33,12 @@ def get_sealers(request: Request) -> Executor:
 def find_knowledge_base(request: Request, kb: str) -> KnowledgeBaseKey:
     """By id or name. Blocks. Raises NotFound (`knowledge_base_not_found`)."""
     return get_catalog(request).knowledge_bases.find(normalize_name(kb))
+
+
+def find_knowledge_bases(request: Request, named: Sequence[str]) -> list[KnowledgeBaseKey]:
+    """Each once, in order. Blocks. Raises NotFound (`knowledge_base_not_found`) for the first that is not there."""
+    found = [find_knowledge_base(request, kb) for kb in named]
+    return list({one.id: one for one in found}.values())
 
 
 def find_document(request: Request, kb: str, document_id: str) -> Document:

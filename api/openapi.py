@@ -11,14 +11,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.schemas.ask import AskBody
+from api.schemas.ask import AskBody, JointAskBody
 from api.schemas.document import DocumentDeletion
 from api.schemas.explain import ExplainBody
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
 from api.schemas.reindex import ReindexBody
 from api.schemas.revision import Restoration
-from api.schemas.search import SearchBody
+from api.schemas.search import JointSearchBody, SearchBody
 from api.schemas.source import SourceChange, SourceCreation, SyncRequest
 
 REQUEST_BODIES: Sequence[type[BaseModel]] = (
@@ -30,8 +30,10 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     SourceChange,
     SyncRequest,
     SearchBody,
+    JointSearchBody,
     ExplainBody,
     AskBody,
+    JointAskBody,
     GoldenQuestionBody,
     GoldenQuestionChange,
     GoldenQuestionImport,

@@ -17,9 +17,10 @@ from kb.errors import InvalidInput
 from kb.types import Filter
 from retrieval.citations import Citation, PageSource, place_on_pages
 from retrieval.events import Usage
+from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
-from retrieval.search import Passage, SearchRequest, SearchResult
+from retrieval.search import SearchRequest, SearchResult
 
 NOTHING_FOUND: dict[Language, str] = {
     "zh": "知识库中没有找到与这个问题相关的内容。",
@@ -33,6 +34,7 @@ class AskRequest:
 
     question: str
     kb_id: str
+    also: Sequence[str] = ()  # knowledge bases that are asked with it
     history: Sequence[ChatMessage] = ()
     top_k: int = 8
     max_context_tokens: int = 2_048
@@ -120,6 +122,7 @@ class Answer:
     timings_ms: Mapping[str, float]
     degraded: Sequence[str] = ()
     dropped: int = 0
+    revisions: Mapping[str, int] = field(default_factory=dict)  # by knowledge base
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,6 +240,7 @@ class Answerer:
             timings_ms=clock.timings,
             degraded=tuple(found.degraded),
             dropped=draft.dropped,
+            revisions=dict(found.revisions),
         )
 
 
@@ -249,6 +253,7 @@ def _write_search(request: AskRequest, question: str) -> SearchRequest:
     return SearchRequest(
         query=question,
         kb_id=request.kb_id,
+        also=request.also,
         top_k=request.top_k,
         max_tokens=request.max_context_tokens,
         only=request.only,

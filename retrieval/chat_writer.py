@@ -10,8 +10,8 @@ from kb.errors import Unavailable
 from retrieval.answer import Draft, WritingTask
 from retrieval.chat import ChatModel, ChatOptions
 from retrieval.citations import resolve_citations, strip_markers
+from retrieval.passages import Passage
 from retrieval.prompt import MISSING, Budget, Prompt, write_prompt
-from retrieval.search import Passage
 
 MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from kb.types import Page
-from retrieval.search import Passage
+from retrieval.passages import Passage
 from retrieval.sentences import Span, cut_sentences
 from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
 
@@ -40,6 +40,7 @@ class Citation:
     start: int
     end: int
     quote: str
+    kb_id: str
 
 
 class PageSource(Protocol):
@@ -107,6 +108,7 @@ def cite_span(number: int, passage: Passage, span: Span) -> Citation:
         start=passage.start + span.start,
         end=passage.start + span.end,
         quote=passage.text[span.start : span.end],
+        kb_id=passage.kb_id,
     )
 
 

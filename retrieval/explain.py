@@ -12,20 +12,13 @@ from typing import Protocol
 
 from kb.ports import IndexFeed
 from kb.types import DocumentTrace, Match
+from retrieval.copies import collapse_copies
 from retrieval.merge import Hit, join_touching, list_stretches
-from retrieval.search import MOST_CANDIDATES, SearchRequest, Walk
-from retrieval.stages import Stage, StageName, Step, Verdict, judge_chunked, judge_parsed, list_excluding
+from retrieval.search import MOST_CANDIDATES, SearchRequest, Walk, make_hits
+from retrieval.stages import Stage, StageName, Step, Verdict, choose_leg, judge_chunked, judge_parsed, list_excluding
 from retrieval.terms import read_terms
 
 SHOWN = 8  # terms or paths that a reason names
-
-# In neither ranking of candidates: the leg that was nearest to finding it decides.
-NEAREST_FIRST = (
-    Verdict.BELOW_CANDIDATES_DENSE,
-    Verdict.BELOW_CANDIDATES_LEXICAL,
-    Verdict.NOT_INDEXED,
-    Verdict.NO_MATCH_LEXICAL,
-)
 
 
 class Walker(Protocol):
@@ -190,13 +183,20 @@ class _Account:
         place = next((place for place, match in enumerate(walk.fused) if match.chunk_id in self.own), None)
         if place is None:
             told = f"in neither ranking: none of its chunks is among the {walk.asked:,} candidates asked of each leg"
-            lost = _choose_leg(dense.lost, lexical.lost)
+            lost = choose_leg(dense.lost, lexical.lost)
             return Step(stage=Stage(name="fused", present=False, reason=told), lost=lost)
         score, reads = walk.fused[place].score, walk.reranking is not None and walk.reranking.fault is None
         handed = walk.candidates if reads else walk.hits
         for rank, _ in self._list_hits(handed):
             told = f"place {rank} of the {len(handed)} hits; {'all are reranked' if reads else f'top_k is {top_k}'}"
             return Step(stage=Stage(name="fused", present=True, rank=rank, score=score, reason=told))
+        if (collapsed := self._find_collapsed(handed)) is not None:
+            rank, hit = collapsed
+            told = (
+                f"collapsed into hit {rank}, of {hit.chunk.path}, which has the same text and names it as a duplicate"
+            )
+            stage = Stage(name="fused", present=False, rank=rank, score=score, reason=told)
+            return Step(stage=stage, lost=Verdict.COLLAPSED)
         rank = max(self._count_visible(place), len(handed)) + 1  # one before it may have been deleted just now
         taker = "the reranker reads" if reads else f"top_k {top_k} takes"
         told = f"place {rank:,} of what may be seen; {taker} the first {len(handed)}"
@@ -204,10 +204,17 @@ class _Account:
         return Step(stage=stage, lost=Verdict.BELOW_RERANK if reads else Verdict.BELOW_TOP_K)
 
     def _count_visible(self, place: int) -> int:
-        """How many chunks before this place of the fused ranking may be seen; the search itself stops at `top_k`."""
+        """How many texts before this place of the fused ranking may be seen; the search itself stops at `top_k`."""
         walk = self.walk
-        before = [match.chunk_id for match in walk.fused[:place]]
-        return len(self.feed.list_visible(walk.request.kb_id, walk.state.revision, before, walk.request.only))
+        before = walk.fused[:place]
+        ids = [match.chunk_id for match in before]
+        visible = self.feed.list_visible(walk.request.kb_id, walk.state.revision, ids, walk.request.only)
+        return len(collapse_copies(make_hits(before, visible)))
+
+    def _find_collapsed(self, handed: Sequence[Hit]) -> tuple[int, Hit] | None:
+        """The hit that stands for its text, with its place from 1."""
+        ranked = enumerate(handed, 1)
+        return next(((i, hit) for i, hit in ranked if any(one.id in self.own for one in hit.copies)), None)
 
     def _list_hits(self, hits: Sequence[Hit]) -> list[tuple[int, Hit]]:
         """The document's own ones, each with its place from 1."""
@@ -266,13 +273,6 @@ class _Account:
         told += f"{rank}, of {hit.chunk.tokens:,} tokens; filled by {_show_spent(walk.kept)}"
         stage = Stage(name="budget", present=False, rank=rank, score=hit.score, reason=told)
         return Step(stage=stage, lost=Verdict.OVER_BUDGET)
-
-
-def _choose_leg(*losses: Verdict | None) -> Verdict:
-    """Of a document that is in neither ranking."""
-    if {Verdict.BELOW_CANDIDATES_DENSE, Verdict.BELOW_CANDIDATES_LEXICAL} <= set(losses):
-        return Verdict.BELOW_CANDIDATES
-    return next(verdict for verdict in NEAREST_FIRST if verdict in losses)
 
 
 def _show_terms(question: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from retrieval.answer import NOTHING_FOUND, Draft, WritingTask
 from retrieval.citations import cite_span
+from retrieval.passages import Passage
 from retrieval.question import AnswerKind, Language, find_kind, holds_kind
-from retrieval.search import Passage
 from retrieval.sentences import Span, holds_figure, holds_statement, is_row, list_cells
 from retrieval.support import Claim, Sentence, list_sentences, measure_cover, score_sentences, weigh_claim
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kb.matching import fold_text, holds_any, is_of
 from kb.types import GoldenQuestion
-from retrieval.search import Passage, SearchResult
+from retrieval.passages import Passage
+from retrieval.search import SearchResult
 
 TOP_K = 10
 
@@ -52,9 +53,11 @@ def ask_questions(questions: Sequence[GoldenQuestion], ask: Ask) -> GoldenResult
 
 
 def find_rank(question: GoldenQuestion, passages: Sequence[Passage]) -> int | None:
-    """The rank of the first passage that is of one of the question's paths and holds one of its answers."""
+    """The rank of the first passage that is of one of the question's paths, or a copy of what stands there, and holds
+    one of its answers."""
     answers = [fold_text(answer) for answer in question.answers]
     for rank, passage in enumerate(passages, start=1):
-        if is_of(passage.path, question.paths) and holds_any(passage.text, answers):
+        places = [passage.path, *(one.path for one in passage.duplicates)]
+        if any(is_of(path, question.paths) for path in places) and holds_any(passage.text, answers):
             return rank
     return None

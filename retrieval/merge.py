@@ -27,7 +27,10 @@ Neighbours = Callable[[Sequence[OrdinalRange]], Sequence[Sequence[StoredChunk]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
-    """A visible chunk with the score that decides its place and those of each step, None where one did not see it."""
+    """A visible chunk with the score that decides its place and those of each step, None where one did not see it.
+
+    `copies` are chunks of the same text in other documents, for which it stands.
+    """
 
     chunk: VisibleChunk
     score: float
@@ -35,6 +38,7 @@ class Hit:
     lexical: float | None = None
     fused: float | None = None
     rerank: float | None = None
+    copies: Sequence[VisibleChunk] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -45,6 +49,7 @@ class Stretch:
     rank: int
     chunks: list[StoredChunk | VisibleChunk] = field(default_factory=list)
     core: tuple[int, int] = (0, 0)  # first and last ordinal before it grew
+    copies: list[VisibleChunk] = field(default_factory=list)  # of its hits
 
     @property
     def version_id(self) -> int:
@@ -82,7 +87,13 @@ def cut_hits(hits: Sequence[Hit], max_tokens: int) -> list[Hit]:
 def list_stretches(hits: Sequence[Hit]) -> list[Stretch]:
     """One stretch a hit: what a search answers with when it is told not to merge."""
     return [
-        Stretch(best=hit, rank=rank, chunks=[hit.chunk], core=(hit.chunk.ordinal, hit.chunk.ordinal))
+        Stretch(
+            best=hit,
+            rank=rank,
+            chunks=[hit.chunk],
+            core=(hit.chunk.ordinal, hit.chunk.ordinal),
+            copies=list(hit.copies),
+        )
         for rank, hit in enumerate(hits)
     ]
 
@@ -115,6 +126,7 @@ def join_touching(stretches: Sequence[Stretch]) -> list[Stretch]:
         for part in (stretch, *others):
             best.chunks = best.chunks + part.chunks if part.first > best.last else part.chunks + best.chunks
             best.core = (min(best.core[0], part.core[0]), max(best.core[1], part.core[1]))
+            best.copies += part.copies
         joined = [kept for kept in joined if not any(kept is other for other in others)]
     return joined
 

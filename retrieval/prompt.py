@@ -14,8 +14,8 @@ from typing import Literal
 from kb.errors import InvalidInput
 from kb.tokens import estimate_tokens
 from retrieval.citations import strip_markers
+from retrieval.passages import Passage
 from retrieval.question import Language
-from retrieval.search import Passage
 from retrieval.sentences import cut_sentences
 
 Role = Literal["system", "user", "assistant"]

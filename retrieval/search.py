@@ -11,8 +11,10 @@ from typing import Literal, Protocol
 from kb.errors import InvalidInput, Unavailable
 from kb.ports import Encoder, EncoderSource, IndexFeed, TextSource
 from kb.types import Filter, Match, Vectors, VisibleChunk
+from retrieval.copies import collapse_copies
 from retrieval.fuse import BOTH, LEXICAL_FIRST, FusedMatch, Weights, fuse_rankings
 from retrieval.merge import Hit, Stretch, cut_hits, list_stretches, merge_hits
+from retrieval.passages import Passage, read_passages
 from retrieval.rerank import Reranker
 from retrieval.reranking import Reranking, count_candidates, rerank_hits
 from retrieval.state import IndexState
@@ -22,6 +24,7 @@ Mode = Literal["hybrid", "dense", "lexical"]
 STEPS = ("embed", "dense", "lexical", "fuse", "rerank", "merge", "total")
 FEWEST_CANDIDATES = 50  # of each leg: fusing needs more than the answer holds
 MOST_CANDIDATES = 10_000
+FOR_COPIES = 8  # times as many candidates as at first, where copies alone leave too few: 3,000 of them cost 0.4 s else
 TOP_K_LIMIT = 100
 
 
@@ -35,10 +38,12 @@ class IndexSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """`max_tokens` counts tokens of the knowledge base's embedding model; `rerank` None is for: if it can be had."""
+    """`max_tokens` counts tokens of the embedding model; `rerank` None is for: if it can be had. `also` are knowledge
+    bases that are asked with `kb_id`, by a search that joins several."""
 
     query: str
     kb_id: str
+    also: Sequence[str] = ()
     top_k: int = 8
     mode: Mode = "hybrid"
     rerank: bool | None = None
@@ -48,43 +53,15 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """Of a passage's best chunk, step by step; None where a step did not see it."""
-
-    dense: float | None
-    lexical: float | None
-    fused: float | None
-    rerank: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Passage:
-    """`text` is exactly the characters `[start, end)` of the version's extracted text."""
-
-    text: str
-    score: float
-    scores: Scores
-    document_id: str
-    path: str
-    title: str | None
-    version: int
-    version_id: int
-    chunk_ids: Sequence[int]
-    page_start: int
-    page_end: int
-    start: int
-    end: int
-    heading: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
-    """Passages best first; `degraded` names the steps that were asked for and could not be had."""
+    """Passages best first; `degraded` names the steps that were asked for and could not be had. Of several knowledge
+    bases `revision` is the highest; `revisions` has that of each."""
 
     passages: Sequence[Passage]
     revision: int
     degraded: Sequence[str]
     timings_ms: dict[str, float]
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,8 +69,8 @@ class Walk:
     """One search on its way: the state it answers from, the question as a vector, and what each step made of it.
 
     `asked` is how many candidates each leg was last asked for; `candidates` are the best of the fused ranking that may
-    be seen, `wanted` at most; `reranking` is what a reranker made of them, None where none was asked for; `hits` are
-    the `top_k` best after it, `kept` those of them whose text the budget holds.
+    be seen, each text once, `wanted` at most; `reranking` is what a reranker made of them, None where none was asked
+    for; `hits` are the `top_k` best after it, `kept` those of them whose text the budget holds.
     """
 
     request: SearchRequest
@@ -147,32 +124,42 @@ class Searcher:
         return SearchResult(
             passages=walk.passages,
             revision=walk.state.revision,
+            revisions={request.kb_id: walk.state.revision},
             degraded=tuple(walk.degraded),
             timings_ms={name: round(spent, 3) for name, spent in walk.timings.items()},
         )
 
     def walk(self, request: SearchRequest) -> Walk:
         """The same search with what each of its steps made. Raises what `search` raises."""
+        walk = self.find_hits(request)
+        with walk.time_step("total"), walk.time_step("merge"):
+            walk.passages = read_passages(self._merge_hits(walk), walk.texts)
+        return walk
+
+    def find_hits(self, request: SearchRequest, embedded: dict[str, Vectors] | None = None) -> Walk:
+        """The search as far as its hits. `embedded` has the same question as models embedded it, by their names, and
+        takes what is embedded now. Raises what `search` raises."""
         _check_request(request)
         walk = Walk(request=request, state=self._indexes.get_state(request.kb_id), texts=TextReader(self._texts))
         with walk.time_step("total"):
-            self._embed_question(walk)
+            self._embed_question(walk, {} if embedded is None else embedded)
             self._find_candidates(walk)
             self._rerank(walk)
-            stretches = self._merge_hits(walk)
-            walk.passages = self._read_passages(walk, stretches)
         return walk
 
-    def _embed_question(self, walk: Walk) -> None:
+    def _embed_question(self, walk: Walk, embedded: dict[str, Vectors]) -> None:
         """In a hybrid search a model that cannot answer costs the dense leg, not the search."""
         request = walk.request
         if request.mode == "lexical":
             return
         try:
             with walk.time_step("embed"):
-                encoder = self._encoders.get_encoder(walk.state.embedding_model)
+                model = walk.state.embedding_model
+                encoder = self._encoders.get_encoder(model)
                 _check_space(encoder, walk.state)
-                walk.vector = encoder.embed_question(request.query)
+                if model not in embedded:
+                    embedded[model] = encoder.embed_question(request.query)
+                walk.vector = embedded[model]
         except Unavailable:
             if request.mode == "dense":
                 raise
@@ -184,7 +171,7 @@ class Searcher:
         """The best hits that may be seen, asking both legs for more while the join leaves too few."""
         top_k, rerank = walk.request.top_k, walk.request.rerank
         walk.wanted = count_candidates(top_k) if self._reranker and rerank is not False else top_k
-        walk.asked = max(FEWEST_CANDIDATES, 4 * top_k)
+        walk.asked = first = max(FEWEST_CANDIDATES, 4 * top_k)
         joined: dict[int, VisibleChunk | None] = {}
         while True:
             walk.dense, walk.lexical = self._ask_dense(walk, walk.asked), self._ask_lexical(walk, walk.asked)
@@ -192,13 +179,16 @@ class Searcher:
                 walk.fused = fuse_rankings(walk.dense, walk.lexical, walk.weights)
                 walk.candidates = self._join_visible(walk, joined)[: walk.wanted]
             full = max(len(walk.dense), len(walk.lexical)) >= walk.asked
-            if len(walk.candidates) >= walk.wanted or not full or walk.asked >= MOST_CANDIDATES:
+            seen = sum(1 + len(hit.copies) for hit in walk.candidates)
+            most = MOST_CANDIDATES if seen < walk.wanted else FOR_COPIES * first
+            if len(walk.candidates) >= walk.wanted or not full or walk.asked >= most:
                 return
             walk.asked = min(2 * walk.asked, MOST_CANDIDATES)
 
     def _join_visible(self, walk: Walk, joined: dict[int, VisibleChunk | None]) -> list[Hit]:
         """From the best down, slice by slice until enough are found. What may be seen is said by SQL alone: an index
         that is wrong finds less, it never shows more. `joined` keeps the answers from one round to the next."""
+        seen: list[Hit] = []
         hits: list[Hit] = []
         request, start, size = walk.request, 0, 2 * walk.wanted
         if request.only is not None:  # a narrow filter leaves few of them
@@ -209,7 +199,8 @@ class Searcher:
             if fresh:
                 found = self._feed.list_visible(request.kb_id, walk.state.revision, fresh, request.only)
                 joined.update((chunk_id, found.get(chunk_id)) for chunk_id in fresh)
-            hits += _make_hits(part, joined)
+            seen += make_hits(part, joined)
+            hits = collapse_copies(seen)
             start, size = start + size, 2 * size
         return hits
 
@@ -232,26 +223,15 @@ class Searcher:
         walk.hits = best[: request.top_k]
 
     def _merge_hits(self, walk: Walk) -> list[Stretch]:
-        with walk.time_step("merge"):
-            walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
-            if not walk.request.merge or not walk.kept:
-                return list_stretches(walk.kept)
-            space_id = walk.state.space_id
-            return merge_hits(
-                walk.kept,
-                walk.request.max_tokens,
-                lambda ranges: self._feed.list_neighbours(space_id, ranges),
-            )
-
-    def _read_passages(self, walk: Walk, stretches: Sequence[Stretch]) -> list[Passage]:
-        """Passages with their text; those whose document was purged a moment ago are left out."""
-        passages = []
-        with walk.time_step("merge"):
-            for stretch in stretches:
-                text = walk.texts.read_text(stretch.best.chunk.text_sha)
-                if text is not None:
-                    passages.append(_make_passage(stretch, text))
-        return passages
+        walk.kept = cut_hits(walk.hits, walk.request.max_tokens)
+        if not walk.request.merge or not walk.kept:
+            return list_stretches(walk.kept)
+        space_id = walk.state.space_id
+        return merge_hits(
+            walk.kept,
+            walk.request.max_tokens,
+            lambda ranges: self._feed.list_neighbours(space_id, ranges),
+        )
 
 
 def _check_request(request: SearchRequest) -> None:
@@ -270,30 +250,11 @@ def _check_space(encoder: Encoder, state: IndexState) -> None:
         )
 
 
-def _make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
-    pairs = ((match, joined[match.chunk_id]) for match in fused)
+def make_hits(fused: Sequence[FusedMatch], joined: Mapping[int, VisibleChunk | None]) -> list[Hit]:
+    """In the same order; what may not be seen has no chunk in `joined`, or None."""
+    pairs = ((match, joined.get(match.chunk_id)) for match in fused)
     return [
         Hit(chunk=chunk, score=match.score, dense=match.dense, lexical=match.lexical, fused=match.score)
         for match, chunk in pairs
         if chunk is not None
     ]
-
-
-def _make_passage(stretch: Stretch, text: str) -> Passage:
-    hit, chunks = stretch.best, stretch.chunks
-    return Passage(
-        text=text[stretch.start : stretch.end],
-        score=hit.score,
-        scores=Scores(dense=hit.dense, lexical=hit.lexical, fused=hit.fused, rerank=hit.rerank),
-        document_id=hit.chunk.document_id,
-        path=hit.chunk.path,
-        title=hit.chunk.title,
-        version=hit.chunk.version,
-        version_id=hit.chunk.version_id,
-        chunk_ids=tuple(chunk.id for chunk in chunks),
-        page_start=min(chunk.page_start for chunk in chunks),
-        page_end=max(chunk.page_end for chunk in chunks),
-        start=stretch.start,
-        end=stretch.end,
-        heading=hit.chunk.heading,
-    )

@@ -35,10 +35,20 @@ class Verdict(StrEnum):
     BELOW_CANDIDATES_LEXICAL = "below_candidates_lexical"
     BELOW_CANDIDATES = "below_candidates"
     BELOW_TOP_K = "below_top_k"
+    COLLAPSED = "collapsed"
     BELOW_RERANK = "below_rerank"
     DROPPED_BY_RERANK = "dropped_by_rerank"
     OVER_BUDGET = "over_budget"
     TEXT_GONE = "text_gone"
+
+
+# In neither ranking of candidates: the leg that was nearest to finding it decides.
+NEAREST_FIRST = (
+    Verdict.BELOW_CANDIDATES_DENSE,
+    Verdict.BELOW_CANDIDATES_LEXICAL,
+    Verdict.NOT_INDEXED,
+    Verdict.NO_MATCH_LEXICAL,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +153,14 @@ def list_excluding(only: Filter | None, trace: DocumentTrace) -> list[str]:
         told.append(f"path_prefix {only.path_prefix!r}: its path is {trace.path!r}")
     if only.language and version.language != only.language:
         told.append(f"language {only.language!r}: its language is {version.language!r}")
-    for name, value in only.metadata.items():
-        if version.metadata.get(name) != value:
-            told.append(f"metadata.{name} {value!r}: it has {version.metadata.get(name)!r}")
-    return told
+    return told + [
+        f"metadata.{name} {only.metadata[name]!r}: it has {version.metadata.get(name)!r}"
+        for name in only.list_differing(version.metadata)
+    ]
+
+
+def choose_leg(*losses: Verdict | None) -> Verdict:
+    """Of a document that is in neither ranking."""
+    if {Verdict.BELOW_CANDIDATES_DENSE, Verdict.BELOW_CANDIDATES_LEXICAL} <= set(losses):
+        return Verdict.BELOW_CANDIDATES
+    return next(verdict for verdict in NEAREST_FIRST if verdict in losses)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log
 
+from retrieval.passages import Passage
 from retrieval.question import list_matchable, list_terms
-from retrieval.search import Passage
 from retrieval.sentences import RULE, cut_sentences, holds_statement, is_row
 
 LONE_CHARACTER = 0.4  # a single Han character says less than a pair

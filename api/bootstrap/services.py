@@ -19,6 +19,7 @@ from retrieval.chat import ChatServer, OpenAIChatModel
 from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
+from retrieval.joint import JointSearcher
 from retrieval.rerank import LocalReranker
 from retrieval.rerank_client import RemoteReranker
 from retrieval.search import Searcher
@@ -32,6 +33,7 @@ class Services:
     store: Store
     indexes: IndexShelf
     searcher: Searcher
+    joint: JointSearcher
     explainer: Explainer
     answerer: Answerer
     chat: OpenAIChatModel | None
@@ -55,12 +57,14 @@ def build_services(store: Store) -> Services:
     chat = _build_chat(settings)
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
-    answerer = Answerer(searcher, writer, limits, catalog.documents)
+    joint = JointSearcher(searcher, catalog.feed, store.texts)
+    answerer = Answerer(joint, writer, limits, catalog.documents)
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     return Services(
         store=store,
         indexes=indexes,
         searcher=searcher,
+        joint=joint,
         explainer=Explainer(searcher, catalog.feed, catalog.traces),
         answerer=answerer,
         chat=chat,

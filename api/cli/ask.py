@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from api.cli.client import kb_path
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.output import format_pages, put_on_one_line
-from api.cli.session import TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
+from api.cli.session import TEXT, Session, address_question, kbs_option, name_place, talk_to_server
 
 
 @click.command()
 @click.argument("question", type=TEXT)
-@kb_option
+@kbs_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
 @talk_to_server
-def ask(session: Session, question: str, kb: str | None, *, language: str | None, no_stream: bool) -> None:
+def ask(session: Session, question: str, kbs: Sequence[str], *, language: str | None, no_stream: bool) -> None:
     """Ask QUESTION and get an answer with citations."""
-    path = kb_path(choose_knowledge_base(session, kb), "ask")
-    body: dict[str, Any] = {"question": question}
+    path, named = address_question(session, "ask", kbs)
+    body: dict[str, Any] = {"question": question, **named}
     if language is not None:
         body["language"] = language
     if session.output.as_json:
         session.output.write_json(session.client.post(path, body))
         return
     answer = ask_whole(session, path, body) if no_stream else ask_streamed(session, path, body)
-    write_sources(session, answer)
+    write_sources(session, answer, several=bool(named))
 
 
 def ask_whole(session: Session, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -73,18 +72,18 @@ def end_line(session: Session, written: str) -> None:
         session.output.write_text("")
 
 
-def write_sources(session: Session, answer: Mapping[str, Any]) -> None:
+def write_sources(session: Session, answer: Mapping[str, Any], *, several: bool) -> None:
     """The citations, one a line, or that the question was refused."""
     if answer.get("refused"):
         session.output.say("refused: the documents do not answer this question")
     if answer["citations"]:
         session.output.write_text("")
     for citation in answer["citations"]:
-        session.output.write_text(format_citation(citation))
+        session.output.write_text(format_citation(citation, several=several))
 
 
-def format_citation(citation: Mapping[str, Any]) -> str:
-    """`[1] reports/a.pdf, p. 3: “quote”`."""
+def format_citation(citation: Mapping[str, Any], *, several: bool) -> str:
+    """`[1] reports/a.pdf, p. 3: “quote”`; of several knowledge bases with its name before the path."""
     pages = format_pages(citation.get("page_start"), citation.get("page_end"))
-    place = ", ".join(part for part in (put_on_one_line(citation["document"]["path"]), pages) if part)
+    place = ", ".join(part for part in (put_on_one_line(name_place(citation, several=several)), pages) if part)
     return f"[{citation['number']}] {place}: “{put_on_one_line(citation['quote'])}”"

@@ -24,7 +24,7 @@ from api.cli.evaluation_page import write_page
 from api.cli.output import trim_text
 from api.cli.progress import show_stage
 from api.cli.search import SearchOptions, choose_options, search_options
-from api.cli.session import Session, choose_knowledge_base, talk_to_server
+from api.cli.session import Session, choose_knowledge_base, kb_option, talk_to_server
 from kb.types import NewGoldenQuestion
 
 TRIMMED = 80  # characters of a question on the terminal
@@ -37,6 +37,7 @@ ASKED = {"top_k": 20, "mode": "hybrid", "max_tokens": 2048, "merge": True}
 
 
 class EvalOptions(SearchOptions):
+    kb: str | None
     out: Path | None
     page: Path | None
     against: BinaryIO | None
@@ -44,6 +45,7 @@ class EvalOptions(SearchOptions):
 
 @click.command("eval")
 @click.argument("questions", type=click.File("rb"))
+@kb_option
 @search_options
 @click.option("--out", type=FILE, help="Write the run as JSON here, to compare a later one with.")
 @click.option("--html", "page", type=FILE, help="Write a report with plots here, one file that needs no network.")

@@ -108,7 +108,7 @@ def ask_all(questions: Sequence[NewGoldenQuestion], ask: Ask) -> Iterator[tuple[
 
 def judge_answer(question: NewGoldenQuestion, passages: Sequence[Mapping[str, Any]], milliseconds: float) -> Outcome:
     answers = [fold_text(answer) for answer in question.answers]
-    right = [is_of(passage["document"]["path"], question.paths) for passage in passages]
+    right = [any(is_of(path, question.paths) for path in list_places(passage)) for passage in passages]
     texts = [passage["text"] for passage in passages]
     meets = (at for at, text in enumerate(texts, start=1) if right[at - 1] and holds_any(text, answers))
     within = [
@@ -123,6 +123,11 @@ def judge_answer(question: NewGoldenQuestion, passages: Sequence[Mapping[str, An
         milliseconds=round(milliseconds, 3),
         first=passages[0]["document"]["path"] if passages else None,
     )
+
+
+def list_places(passage: Mapping[str, Any]) -> list[str]:
+    """Paths of the documents that hold this text: its own, and those that are copies."""
+    return [str(one["path"]) for one in (passage["document"], *passage.get("duplicates", ()))]
 
 
 def cut_texts(texts: Sequence[str], budget: float) -> Iterator[str]:

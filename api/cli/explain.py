@@ -10,21 +10,22 @@ import click
 from api.cli.client import kb_path
 from api.cli.output import put_on_one_line
 from api.cli.search import SearchOptions, search_options, write_query
-from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, talk_to_server
+from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 HEADERS = ("stage", "present", "rank", "score", "reason")
 
 
 @click.command()
 @click.argument("words", metavar="[KB] QUESTION DOCUMENT", nargs=-1, type=TEXT)
+@kb_option
 @search_options
 @talk_to_server
-def explain(session: Session, words: Sequence[str], **options: Unpack[SearchOptions]) -> None:
+def explain(session: Session, words: Sequence[str], kb: str | None, **options: Unpack[SearchOptions]) -> None:
     """Say at which stage a search for QUESTION finds or loses DOCUMENT, by path or id, and why."""
-    named, question, document = read_words(words, options["kb"])
-    kb = choose_knowledge_base(session, named)
+    named, question, document = read_words(words, kb)
+    chosen = choose_knowledge_base(session, named)
     body = {**write_query(question, options), "document": document}
-    answer = session.client.post(kb_path(kb, "explain"), body)
+    answer = session.client.post(kb_path(chosen, "explain"), body)
     if session.output.as_json:
         session.output.write_json(answer)
         return

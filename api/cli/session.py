@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 import click
 
-from api.cli.client import Client
+from api.cli.client import Client, kb_path
 from api.cli.output import Output
 from kb.config import Settings, read_settings
 from kb.errors import StartRefused
@@ -54,6 +54,13 @@ class NameParam(TextParam):
 
 TEXT = TextParam()
 NAME = NameParam()
+kbs_option = click.option(
+    "--kb",
+    "kbs",
+    type=NAME,
+    multiple=True,
+    help="Knowledge base, by name or id; may be repeated to ask several at once.",
+)
 kb_option = click.option("--kb", type=NAME, help="Knowledge base, by name or id; may be left out when there is one.")
 
 
@@ -123,3 +130,16 @@ def choose_knowledge_base(session: Session, kb: str | None) -> str:
         raise click.UsageError("there is no knowledge base yet: `kb push FOLDER` makes one")
     names = ", ".join(sorted(str(one["name"]) for one in found))
     raise click.UsageError(f"say --kb NAME: there are {names}")
+
+
+def address_question(session: Session, call: str, kbs: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """Path of `search` or `ask`, and what its body must say of the knowledge bases. Raises UsageError."""
+    if len(kbs) > 1:
+        return f"/{call}", {"knowledge_bases": list(kbs)}
+    return kb_path(choose_knowledge_base(session, kbs[0] if kbs else None), call), {}
+
+
+def name_place(found: Mapping[str, Any], *, several: bool) -> str:
+    """The path of a passage's or a citation's document; of several knowledge bases `name: path`."""
+    path = str(found["document"]["path"])
+    return f"{found['knowledge_base']['name']}: {path}" if several else path

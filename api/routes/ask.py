@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated
 
@@ -9,19 +9,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.deps import find_knowledge_base, get_services
+from api.deps import find_knowledge_base, find_knowledge_bases, get_services
 from api.json_body import describe_body, read_json
 from api.listening import AwaitedAnswer
-from api.schemas.ask import AskAnswer, AskBody, read_question, show_answer
-from api.schemas.search import show_passage
+from api.schemas.ask import AskAnswer, AskBody, JointAskBody, read_question, show_answer
+from api.schemas.search import Names, name_all, show_passage
 from api.sse import Event, EventStream
+from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from retrieval.answer import Answerer, AskRequest, DoneEvent, PassagesEvent
 
-router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}", tags=["ask"])
+router = APIRouter(prefix="/api/v1", tags=["ask"])
 
 
 @router.post(
-    "/ask",
+    "/knowledge-bases/{kb}/ask",
     response_model=AskAnswer,
     responses={200: {"content": {"text/event-stream": {}}}},
     openapi_extra=describe_body(AskBody),
@@ -31,19 +32,35 @@ async def ask_knowledge_base(
 ) -> Response:
     """Ask a question; the answer cites its passages. With `stream` it comes as server-sent events."""
     found = await run_in_threadpool(find_knowledge_base, request, kb)
-    question, answerer = read_question(body, found), get_services(request).answerer
+    return _answer(request, body, [found])
+
+
+@router.post(
+    "/ask",
+    response_model=AskAnswer,
+    responses={200: {"content": {"text/event-stream": {}}}},
+    openapi_extra=describe_body(JointAskBody),
+)
+async def ask_several(request: Request, body: Annotated[JointAskBody, Depends(read_json(JointAskBody))]) -> Response:
+    """Ask several knowledge bases one question; the answer cites passages of any of them."""
+    return _answer(request, body, await run_in_threadpool(find_knowledge_bases, request, body.knowledge_bases))
+
+
+def _answer(request: Request, body: AskBody, asked: Sequence[KnowledgeBaseKey]) -> Response:
+    question, names, answerer = read_question(body, asked), name_all(asked), get_services(request).answerer
     if body.stream:
-        return EventStream(stream_answer(answerer, question))
-    return AwaitedAnswer(answerer.answer(question), show_answer)
+        return EventStream(stream_answer(answerer, question, names))
+    return AwaitedAnswer(answerer.answer(question), lambda answer: show_answer(answer, names))
 
 
-async def stream_answer(answerer: Answerer, question: AskRequest) -> AsyncGenerator[Event, None]:
+async def stream_answer(answerer: Answerer, question: AskRequest, names: Names) -> AsyncGenerator[Event, None]:
     """The events of the contract; closing it ends the chat model's call."""
     async with aclosing(answerer.stream(question)) as events:
         async for event in events:
             if isinstance(event, PassagesEvent):
-                yield Event(name="passages", data={"passages": [show_passage(found) for found in event.passages]})
+                passages = [show_passage(found, names) for found in event.passages]
+                yield Event(name="passages", data={"passages": passages})
             elif isinstance(event, DoneEvent):
-                yield Event(name="done", data=show_answer(event.answer))
+                yield Event(name="done", data=show_answer(event.answer, names))
             else:
                 yield Event(name="token", data={"text": event.text})

@@ -24,5 +24,5 @@ def explain_search(
     services = get_services(request)
     query = check_question(body.query, services.store.settings.max_question_characters)
     found = find_knowledge_base(request, kb)
-    explanation = services.explainer.explain(read_request(body, found.id, query), body.document)
+    explanation = services.explainer.explain(read_request(body, [found.id], query), body.document)
     return JsonAnswer(show_explanation(explanation))

@@ -8,7 +8,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.search import DocumentName, PassageAnswer, show_passage
+from api.schemas.search import (
+    DocumentName,
+    KnowledgeBaseName,
+    KnowledgeBaseNames,
+    Names,
+    PassageAnswer,
+    SearchFilter,
+    read_filter,
+    show_passage,
+)
 from api.schemas.text import Language, RequestBody
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from retrieval.answer import Answer, AskRequest
@@ -36,6 +45,13 @@ class AskBody(RequestBody):
     max_tokens: int = 1_024
     temperature: float = 0.0
     language: Language = "auto"
+    filter: SearchFilter | None = None
+
+
+class JointAskBody(AskBody):
+    """A question to several knowledge bases, by name or id; one that is named twice is asked once."""
+
+    knowledge_bases: KnowledgeBaseNames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +66,7 @@ class CitationAnswer:
     start: int
     end: int
     quote: str
+    knowledge_base: KnowledgeBaseName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,37 +85,41 @@ class AskAnswer:
     model: str
     usage: UsageAnswer | None
     revision: int
+    revisions: Mapping[str, int]
     conversation_id: str | None
     timings_ms: Mapping[str, float]
     degraded: Sequence[str]
     dropped: int
 
 
-def read_question(body: AskBody, found: KnowledgeBaseKey) -> AskRequest:
-    """The question as the answerer takes it."""
+def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskRequest:
+    """The question as the answerer takes it. Raises InvalidInput (`metadata_too_large`)."""
     return AskRequest(
         question=body.question,
-        kb_id=found.id,
+        kb_id=found[0].id,
+        also=[one.id for one in found[1:]],
         history=[ChatMessage(role=turn.role, content=turn.content) for turn in body.history],
         top_k=body.top_k,
         max_context_tokens=body.max_context_tokens,
         max_tokens=body.max_tokens,
         temperature=body.temperature,
         language=body.language,
+        only=read_filter(body.filter),
     )
 
 
-def show_answer(found: Answer) -> AskAnswer:
+def show_answer(found: Answer, names: Names) -> AskAnswer:
     usage = found.usage
     return AskAnswer(
         answer=found.answer,
         refused=found.refused,
-        citations=[_show_citation(citation) for citation in found.citations],
-        passages=[show_passage(passage) for passage in found.passages],
+        citations=[_show_citation(citation, names) for citation in found.citations],
+        passages=[show_passage(passage, names) for passage in found.passages],
         query=found.query,
         model=found.model,
         usage=None if usage is None else _show_usage(usage),
         revision=found.revision,
+        revisions=found.revisions,
         conversation_id=found.conversation_id,
         timings_ms=found.timings_ms,
         degraded=found.degraded,
@@ -110,7 +131,7 @@ def _show_usage(usage: Usage) -> UsageAnswer:
     return UsageAnswer(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 
-def _show_citation(found: Citation) -> CitationAnswer:
+def _show_citation(found: Citation, names: Names) -> CitationAnswer:
     return CitationAnswer(
         number=found.number,
         document=DocumentName(id=found.document_id, path=found.path, title=found.title),
@@ -120,4 +141,5 @@ def _show_citation(found: Citation) -> CitationAnswer:
         start=found.start,
         end=found.end,
         quote=found.quote,
+        knowledge_base=names[found.kb_id],
     )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from api.schemas.text import PathPrefix, RequestBody, check_metadata
+from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from kb.types import Filter
-from retrieval.search import TOP_K_LIMIT, Passage, SearchRequest, SearchResult
+from retrieval.passages import Passage
+from retrieval.search import TOP_K_LIMIT, SearchRequest, SearchResult
 
 MOST_TOKENS = 100_000
+MOST_KNOWLEDGE_BASES = 16  # in one question: each is searched in turn
+
+KnowledgeBaseNames = Annotated[list[str], Field(min_length=1, max_length=MOST_KNOWLEDGE_BASES)]
 
 
 class SearchFilter(RequestBody):
@@ -31,6 +36,12 @@ class SearchBody(RequestBody):
     filter: SearchFilter | None = None
 
 
+class JointSearchBody(SearchBody):
+    """A search of several knowledge bases, by name or id; one that is named twice is asked once."""
+
+    knowledge_bases: KnowledgeBaseNames
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassageScores:
     dense: float | None
@@ -44,6 +55,22 @@ class DocumentName:
     id: str
     path: str
     title: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnowledgeBaseName:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuplicateAnswer:
+    """Another document that holds the same text."""
+
+    id: str
+    path: str
+    title: str | None
+    knowledge_base: KnowledgeBaseName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,29 +88,38 @@ class PassageAnswer:
     start: int
     end: int
     heading: str | None
+    knowledge_base: KnowledgeBaseName
+    duplicates: Sequence[DuplicateAnswer]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchAnswer:
+    """Of several knowledge bases `revision` is the highest; `revisions` has that of each, by id."""
+
     passages: Sequence[PassageAnswer]
     revision: int
+    revisions: Mapping[str, int]
     degraded: Sequence[str]
     timings_ms: Mapping[str, float]
 
 
+Names = Mapping[str, KnowledgeBaseName]  # by id
+
+
 def read_filter(body: SearchFilter | None) -> Filter | None:
+    """Raises InvalidInput (`metadata_too_large`)."""
     if body is None:
         return None
+    check_metadata(body.metadata)
     return Filter(path_prefix=body.path_prefix or None, language=body.language or None, metadata=body.metadata)
 
 
-def read_request(body: SearchBody, kb_id: str, query: str) -> SearchRequest:
+def read_request(body: SearchBody, kb_ids: Sequence[str], query: str) -> SearchRequest:
     """`query` is the body's, checked. Raises InvalidInput (`metadata_too_large`)."""
-    if body.filter is not None:
-        check_metadata(body.filter.metadata)
     return SearchRequest(
         query=query,
-        kb_id=kb_id,
+        kb_id=kb_ids[0],
+        also=kb_ids[1:],
         top_k=body.top_k,
         mode=body.mode,
         rerank=body.rerank,
@@ -93,7 +129,11 @@ def read_request(body: SearchBody, kb_id: str, query: str) -> SearchRequest:
     )
 
 
-def show_passage(found: Passage) -> PassageAnswer:
+def name_all(found: Sequence[KnowledgeBaseKey]) -> Names:
+    return {one.id: KnowledgeBaseName(id=one.id, name=one.name) for one in found}
+
+
+def show_passage(found: Passage, names: Names) -> PassageAnswer:
     scores = found.scores
     return PassageAnswer(
         text=found.text,
@@ -107,13 +147,19 @@ def show_passage(found: Passage) -> PassageAnswer:
         start=found.start,
         end=found.end,
         heading=found.heading,
+        knowledge_base=names[found.kb_id],
+        duplicates=[
+            DuplicateAnswer(id=one.document_id, path=one.path, title=one.title, knowledge_base=names[one.kb_id])
+            for one in found.duplicates
+        ],
     )
 
 
-def show_result(found: SearchResult) -> SearchAnswer:
+def show_result(found: SearchResult, names: Names) -> SearchAnswer:
     return SearchAnswer(
-        passages=[show_passage(passage) for passage in found.passages],
+        passages=[show_passage(passage, names) for passage in found.passages],
         revision=found.revision,
+        revisions=found.revisions,
         degraded=found.degraded,
         timings_ms=found.timings_ms,
     )

@@ -105,7 +105,7 @@ class CandidateFeed:
                 values = {"kb": kb_id, "ids": chunk_ids[first : first + IDS_A_STATEMENT]}
                 for metadata, *row, language in connection.execute(_any_chunks(), values):
                     chunk = VisibleChunk(**dict(zip(VISIBLE_FIELDS, row, strict=True)))
-                    same = all(metadata.get(name) == value for name, value in only.metadata.items())
+                    same = not only.list_differing(metadata)
                     inside = chunk.path.startswith(only.path_prefix or "") and only.language in (None, "", language)
                     if chunk.version_id in self._opened and same and inside:
                         found[chunk.id] = chunk

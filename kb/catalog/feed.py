@@ -150,7 +150,7 @@ class CatalogFeed:
             for first in range(0, len(chunk_ids), IDS_A_STATEMENT):
                 ids = {"ids": chunk_ids[first : first + IDS_A_STATEMENT]}
                 for metadata, *row in connection.execute(query, values | ids):
-                    if all(metadata.get(name) == value for name, value in only.metadata.items()):
+                    if not only.list_differing(metadata):
                         chunk = VisibleChunk(**dict(zip(VISIBLE_FIELDS, row, strict=True)))
                         found[chunk.id] = chunk
         return found
@@ -236,6 +236,7 @@ def select_chunks(first: ColumnElement[Any], chunks: FromClause) -> Select[Any]:
         "version": t.version.c.number,
         "text_sha": t.version.c.text_sha,
         "document_id": t.document.c.id,
+        "kb_id": t.document.c.kb_id,
         "path": t.document.c.path,
         "title": t.version.c.title,
     }

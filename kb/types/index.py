@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,6 +54,19 @@ class Filter:
     language: str | None = None
     metadata: Metadata = field(default_factory=dict)
 
+    def list_differing(self, metadata: Metadata) -> list[str]:
+        """The metadata fields of which these have another value. null is equal to a field that is not there."""
+        return [name for name, value in self.metadata.items() if not _is_same(metadata.get(name), value)]
+
+
+def _is_same(one: object, other: object) -> bool:
+    """As JSON has it: true is no 1, as it is to Python, but 1 and 1.0 are one number."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
@@ -65,7 +78,8 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisibleChunk:
-    """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text."""
+    """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text,
+    `input_sha` the string that was embedded: the chunk under its headings."""
 
     id: int
     version_id: int
@@ -81,3 +95,5 @@ class VisibleChunk:
     document_id: str
     path: str
     title: str | None
+    kb_id: str
+    input_sha: str

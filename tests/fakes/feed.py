@@ -279,6 +279,10 @@ class MemoryFeed:
             document_id=version.document_id,
             path=version.path,
             title=version.title,
+            kb_id=version.kb_id,
+            input_sha=hashlib.sha256(
+                self.texts.get(version.text_sha, "")[chunk.start : chunk.end].encode()
+            ).hexdigest(),
         )
 
     def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:

@@ -93,6 +93,12 @@ class KbServer:
                 if kb_id is None:
                     return problem(404, "knowledge_base_not_found", f"no knowledge base {unquote(name)}")
                 return self.answer_base(sent, kb_id, rest)
+            case ["search" | "ask" as verb]:
+                named = json.loads(sent.body)["knowledge_bases"]
+                missing = [name for name in named if self.find_base(name) is None]
+                if missing:
+                    return problem(404, "knowledge_base_not_found", f"no knowledge base {missing[0]}")
+                return self.answer_verb(verb)
             case ["jobs"]:
                 return self.give_page(sent, list(self.jobs.values()))
             case ["jobs", job_id, *verb]:

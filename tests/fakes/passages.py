@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrieval.search import Passage, Scores
+from retrieval.passages import Passage, Scores
 
 NO_SCORES = Scores(dense=None, lexical=None, fused=None, rerank=None)
 
@@ -22,6 +22,7 @@ def make_passage(text: str, **fields: object) -> Passage:
         "page_start": 1,
         "page_end": 1,
         "heading": None,
+        "kb_id": "kb1",
         **fields,
     }
     return Passage(text=text, start=start, end=start + len(text), **values)  # type: ignore[arg-type]

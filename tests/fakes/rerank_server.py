@@ -14,12 +14,14 @@ MODEL = "remote-reranker"
 
 class RerankServer(ModelServer):
     """Scores as `share_pairs` does, best first, as real servers answer. `window` is how many characters of question and
-    one text it takes; beyond that it refuses as vLLM does, or as llama-server when `refuses_late`."""
+    one text it takes; beyond that it refuses as vLLM does, or as llama-server when `refuses_late`. A `favourite` text
+    is put before all others."""
 
     def __init__(self) -> None:
         super().__init__()
         self.window: int | None = None
         self.refuses_late = False
+        self.favourite: str | None = None
 
     def serve(self, path: str, body: Mapping[str, Any]) -> Answer:
         question, texts = body["query"], body["documents"]
@@ -31,7 +33,8 @@ class RerankServer(ModelServer):
             if self.refuses_late:
                 return send_error(500, "server_error", "input (900 tokens) is too large to process. increase the batch")
             return send_error(400, "BadRequestError", "This model's maximum context length is 9 tokens.")
-        return send_scores([share_pairs(question, text) for text in texts][: body["top_n"]])
+        scores = [1000.0 if text == self.favourite else share_pairs(question, text) for text in texts]
+        return send_scores(scores[: body["top_n"]])
 
 
 def send_scores(scores: Sequence[object]) -> Answer:

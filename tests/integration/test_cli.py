@@ -408,3 +408,29 @@ def test_reindex_follows_the_syncs_it_started(server: KbServer, run: Run) -> Non
     lines = run("reindex", "--json").stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["r1", "s1", "s2"]
     assert {json.loads(line)["state"] for line in lines} == {"succeeded"}
+
+
+def test_several_knowledge_bases_are_asked_at_once(server: KbServer, run: Run) -> None:
+    server.add_base("天文")
+    server.add_base("b")
+    home = {"id": "kb2", "name": "b"}
+    place = {"document": {"id": "d", "path": "库/a.md", "title": None}, "knowledge_base": home}
+    copy = {"id": "e", "path": "c.md", "title": None, "knowledge_base": {"id": "kb1", "name": "天文"}}
+    passage = {**place, "text": "八米", "score": 0.5, "page_start": 1, "page_end": 1, "duplicates": [copy]}
+    server.search_answer = {**server.search_answer, "passages": [passage]}
+    found = run("search", "q", "--kb", "b", "--kb", "kb1", "--top-k", "3")
+    assert found.stdout == "1. 0.5000  b: 库/a.md  p. 1\n    八米\n    also in 天文: c.md\n\n"
+    assert "also in c.md\n" in run("search", "q", "--kb", "b").stdout
+    server.ask_answer = {
+        **server.ask_answer,
+        "answer": "八米 [1]",
+        "citations": [{**place, "number": 1, "quote": "八米"}],
+    }
+    assert "[1] b: 库/a.md: “八米”" in run("ask", "q", "--kb", "b", "--kb", "kb1", "--no-stream").stdout
+    sent = [json.loads(one.body) for one in server.requests if one.path in ("/api/v1/search", "/api/v1/ask")]
+    assert sent == [
+        {"query": "q", "top_k": 3, "knowledge_bases": ["b", "kb1"]},
+        {"question": "q", "knowledge_bases": ["b", "kb1"]},
+    ]
+    missing = run("search", "q", "--kb", "b", "--kb", "nope")
+    assert (missing.exit_code, missing.stderr) == (4, "knowledge_base_not_found: no knowledge base nope\n")

@@ -12,8 +12,9 @@ from ingest.encoders.builtin import BuiltinEncoder
 from kb.errors import InvalidInput, NotFound, Unavailable
 from kb.ports import Encoder
 from kb.types import Filter
+from retrieval.passages import Passage
 from retrieval.rerank import Reranker
-from retrieval.search import Passage, Searcher, SearchRequest, SearchResult
+from retrieval.search import Searcher, SearchRequest, SearchResult
 from retrieval.state import IndexShelf
 
 DOCUMENTS = {
@@ -114,6 +115,7 @@ def test_a_passage_says_where_it_comes_from(house: House) -> None:
         start=0,
         end=10,
         heading=None,
+        kb_id="kb1",
     )
     assert passage.scores.fused == passage.score > 0
     assert passage.scores.lexical is not None
@@ -234,3 +236,37 @@ def test_bad_requests_say_why(house: House) -> None:
         house.search("fox", max_tokens=0)
     with pytest.raises(NotFound, match="knowledge_base_not_found"):
         house.searcher.search(SearchRequest(query="fox", kb_id="nope"))
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize(("query", "path"), [("杭州西湖在哪里", "zh/杭州.txt"), ("quick brown fox", "en/animals.txt")])
+def test_a_file_in_many_places_is_answered_with_once(house: House, query: str, path: str, *, merge: bool) -> None:
+    """Seventy copies are more than the fifty candidates that are asked for at first."""
+    alone = house.search(query, top_k=4, merge=merge).passages
+    house.feed.publish("kb1", {f"copies/{i:02}-{path[3:]}": DOCUMENTS[path] for i in range(70)})
+    found = house.search(query, top_k=4, merge=merge).passages
+    assert (len(found), found[0].text) == (len(alone), alone[0].text)
+    assert len({passage.text for passage in found}) == len(found)
+    named = {one.path for passage in found for one in passage.duplicates}
+    assert named <= {path, *(f"copies/{i:02}-{path[3:]}" for i in range(70))}
+    assert max(len(passage.duplicates) for passage in found) == 20
+    assert all(one.document_id != passage.document_id for passage in found for one in passage.duplicates)
+
+
+def test_a_paragraph_that_two_documents_share_names_both(house: House) -> None:
+    shared = "The dome opens at nine in the evening."
+    house.feed.publish("kb1", {"a.txt": [shared, "Tickets cost ten pounds."], "b.txt": ["Parking is free.", shared]})
+    passages = house.search("When does the dome open?", merge=False).passages
+    assert [passage.text for passage in passages].count(shared) == 1
+    best = passages[0]
+    assert (best.text, best.path, [one.path for one in best.duplicates]) == (shared, "a.txt", ["b.txt"])
+
+
+def test_a_footer_of_hundreds_is_looked_past_within_bounds(house: House) -> None:
+    """Of 300 copies, 400 candidates at most reach what stands behind them; behind 500 they do not."""
+    footer = "西湖景区管理处版权所有。"
+    house.feed.publish("kb1", {f"{i:03}.txt": [footer] for i in range(300)})
+    texts = house.list_texts("西湖景区版权", mode="lexical", top_k=2)
+    assert texts == [footer, DOCUMENTS["zh/杭州.txt"][0]]
+    house.feed.publish("kb1", {f"{i:03}.txt": [footer] for i in range(300, 500)})
+    assert house.list_texts("西湖景区版权", mode="lexical", top_k=2) == [footer]

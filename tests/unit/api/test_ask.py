@@ -27,7 +27,7 @@ class EndlessAnswerer:
 def test_closing_the_stream_of_events_ends_the_answerer():
     async def run():
         answerer = EndlessAnswerer()
-        events = stream_answer(answerer, QUESTION)
+        events = stream_answer(answerer, QUESTION, {})
         names = [(await anext(events)).name for _ in range(3)]
         await events.aclose()
         return answerer, names

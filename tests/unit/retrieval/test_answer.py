@@ -22,8 +22,9 @@ from retrieval.answer import (
 from retrieval.chat_writer import ChatWriter
 from retrieval.events import Usage
 from retrieval.extractive import ExtractiveWriter
+from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
-from retrieval.search import Passage, SearchRequest, SearchResult
+from retrieval.search import SearchRequest, SearchResult
 
 CAMERA = make_passage("The camera was bought in 2019. It cost 4,200 euro.", start=50)
 COATING = make_passage("镜面镀膜每五年更换一次。负责人是王小明。", start=9, document_id="d2")

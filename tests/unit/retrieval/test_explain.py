@@ -348,3 +348,14 @@ def test_found_is_said_exactly_when_the_search_finds(
         assert told.stages[-1].present == (path in found)
         lost = [stage for stage in told.stages if stage.name not in ("dense", "lexical") and not stage.present]
         assert all(stage.reason.startswith("not reached") for stage in lost[1:])
+
+
+@pytest.mark.parametrize(("question", "path"), [("年假有几天", "zh/年假.txt"), ("annual leave", "en/leave.txt")])
+def test_a_copy_is_collapsed_into_the_one_that_stands_for_it(question: str, path: str) -> None:
+    house = House({**DOCUMENTS, f"copy/{path}": DOCUMENTS[path]})
+    told = house.explain(question, f"copy/{path}")
+    stage = get_stage(told, "fused")
+    assert (told.verdict, stage.present, stage.rank) == ("collapsed", False, 1)
+    assert stage.reason.startswith(f"collapsed into hit 1, of {path}, ")
+    assert house.explain(question, path).verdict == "found"
+    assert {one.path for passage in house.search(question).passages for one in passage.duplicates} >= {f"copy/{path}"}

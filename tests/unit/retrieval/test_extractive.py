@@ -8,7 +8,7 @@ from fakes.passages import make_passage
 
 from retrieval.answer import NOTHING_FOUND, Draft, WritingTask
 from retrieval.extractive import ExtractiveWriter, choose_quotes
-from retrieval.search import Passage
+from retrieval.passages import Passage
 
 CAMERA = make_passage(
     "The Heron camera was bought in 2019. It cost 4,200 euro and came by ship. The dewar stays cold for 31 hours. "

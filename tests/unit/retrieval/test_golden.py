@@ -9,6 +9,7 @@ from fakes.passages import make_passage
 
 from kb.matching import fold_text
 from kb.types import GoldenQuestion
+from retrieval.copies import Duplicate
 from retrieval.golden import GoldenRank, GoldenResult, ask_questions, find_rank
 from retrieval.search import SearchResult
 
@@ -49,6 +50,13 @@ def test_the_first_passage_that_satisfies_gives_the_rank(
     paths: list[str], answers: list[str], rank: int | None
 ) -> None:
     assert find_rank(make_question(paths=tuple(paths), answers=tuple(answers)), PASSAGES) == rank
+
+
+@pytest.mark.parametrize(("paths", "rank"), [(("copies/制度.md",), 1), (("copies/",), 1), (("other.md",), None)])
+def test_a_copy_that_another_passage_stands_for_is_found(paths: tuple[str, ...], rank: int | None) -> None:
+    copy = Duplicate(document_id="d2", path="copies/制度.md", title=None, kb_id="kb1")
+    passages = [make_passage("年假有十五天。", path="hr/制度.md", duplicates=(copy,))]
+    assert find_rank(make_question(paths=paths), passages) == rank
 
 
 @pytest.mark.parametrize(

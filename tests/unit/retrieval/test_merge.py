@@ -27,6 +27,8 @@ def make_chunk(version: int, ordinal: int, tokens: int) -> VisibleChunk:
         document_id=str(version),
         path=f"{version}.txt",
         title=None,
+        kb_id="kb1",
+        input_sha=f"{version}:{ordinal}",
     )
 
 

@@ -73,6 +73,13 @@ def test_an_answer_is_judged_by_document_and_words() -> None:
     assert judge_answer(question, [], 1).first is None
 
 
+@pytest.mark.parametrize(("paths", "rank"), [(["copies/"], 1), (["other.md"], None)])
+def test_a_copy_that_another_passage_stands_for_is_found(paths: list[str], rank: int | None) -> None:
+    found = {**passage("hr/制度.md", "年假有十五天。"), "duplicates": [{"path": "copies/制度.md"}]}
+    asked = NewGoldenQuestion(question="q", paths=paths, answers=[])
+    assert judge_answer(asked, [found], 1.0).rank == rank
+
+
 def test_a_budget_cuts_the_last_text() -> None:
     assert list(cut_texts(["a" * 400, "b" * 400, "c"], 150)) == ["a" * 400, "b" * 200]
     assert list(cut_texts(["a" * 400, "b" * 400], 100)) == ["a" * 400]
