@@ -103,12 +103,26 @@ def read_piece(data: str) -> ChatPiece:
 
 
 def name_error(body: Mapping[str, Any]) -> str:
-    """The error's type and code where they are plain names: its message may repeat the prompt and is never told on."""
+    """Those names in parentheses, nothing when there are none."""
+    names = list_error_names(body)
+    return f" ({', '.join(names)})" if names else ""
+
+
+def list_error_names(body: Mapping[str, Any]) -> list[str]:
+    """The error's type, code and parameter where they are plain names: its message may repeat the prompt and is never
+    told on."""
     error = body.get("error")
     fields = error if isinstance(error, dict) else body
     names = [fields.get(key) for key in ("type", "code", "param")]
-    safe = dict.fromkeys(name for name in names if isinstance(name, str) and SAFE_NAME.fullmatch(name))
-    return f" ({', '.join(safe)})" if safe else ""
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and SAFE_NAME.fullmatch(name)))
+
+
+def parse_json(content: bytes) -> object:
+    """None where it is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 def _read_text(choice: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from kb.config import Settings
 from kb.errors import StartRefused
 from kb.ports import SyncPlanner
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
-from retrieval.chat import ChatServer, OpenAIChatModel
+from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.server import ChatLimits, ChatServer
 from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
@@ -45,7 +46,7 @@ def build_services(store: Store) -> Services:
     settings, catalog = store.settings, store.catalog
     indexes = IndexShelf(catalog.feed, store.folder.indexes)
     searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders)
-    chat = _build_chat(settings)
+    chat = build_chat(settings)
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     answerer = Answerer(searcher, writer, limits, catalog.documents)
@@ -66,12 +67,27 @@ def _read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _build_chat(settings: Settings) -> OpenAIChatModel | None:
+def build_chat(settings: Settings) -> OpenAIChatModel | None:
+    """None where no chat server is set. The caller opens and closes it."""
     if settings.llm_base_url is None or settings.llm_model is None:
         return None
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    limits = ChatLimits(
+        connect_s=settings.llm_connect_seconds,
+        first_token_s=settings.llm_first_token_seconds,
+        idle_s=settings.llm_idle_seconds,
+        total_s=settings.llm_total_seconds,
+        retries=settings.llm_retries,
+        calls=settings.llm_calls,
+        waiting=settings.llm_waiting,
+    )
     server = ChatServer(
-        base_url=settings.llm_base_url, model=settings.llm_model, api_key=key, profile=settings.llm_profile
+        base_url=settings.llm_base_url,
+        model=settings.llm_model,
+        api_key=key or None,
+        profile=settings.llm_profile,
+        window=settings.llm_window,
+        limits=limits,
     )
     return OpenAIChatModel(server)
 
