@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
 
+from api.bootstrap.readiness import Readiness
 from api.bootstrap.store import Store
 from ingest.sources.look import Planner
 from ingest.sources.registry import Roots, SourceRegistry
@@ -35,8 +36,10 @@ class Services:
     chat: OpenAIChatModel | None
     sources: SourceRegistry
     planner: SyncPlanner
+    readiness: Readiness
 
     def close(self) -> None:
+        self.readiness.close()
         self.indexes.close()
         self.store.close()
 
@@ -60,6 +63,7 @@ def build_services(store: Store) -> Services:
         chat=chat,
         sources=SourceRegistry(catalog.sources, roots, _read_clock),
         planner=Planner(catalog, roots, _read_clock),
+        readiness=Readiness(store, chat),
     )
 
 

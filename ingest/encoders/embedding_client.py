@@ -31,6 +31,7 @@ REFUSED = frozenset({400, 413, 422})
 LONGEST_ANSWER = 64_000_000  # bytes
 FIRST_PAUSE_S = 0.5  # before the second attempt, twice as long before each one after it
 MOST_CONNECTIONS = 16
+REACH_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,22 @@ class EmbeddingClient:
             return read_vectors(content, len(texts))
         except ValueError as fault:
             raise self.say(str(fault)) from None
+
+    def check_reachable(self) -> None:
+        """One small question and no embedding; an answer of any kind will do, unless it is that our key is no good.
+
+        Raises Unavailable (`embedding_unavailable`).
+        """
+        import httpx
+
+        try:
+            response = self._open().get(f"{self.server.base_url.rstrip('/')}/models", timeout=REACH_S)
+        except httpx.TimeoutException:
+            raise self.say(f"did not answer within {REACH_S:g} s") from None
+        except httpx.RequestError:
+            raise self.say("cannot be reached") from None
+        if response.status_code in BUSY | {401, 403}:
+            raise self.say(f"answered {response.status_code}")
 
     def say(self, fault: str) -> Unavailable:
         server = self.server

@@ -60,6 +60,13 @@ class ServerFacts:
         cards = await self._list_cards()
         return None if cards is None else [str(card["id"]) for card in cards if "id" in card]
 
+    async def check_model(self) -> None:
+        """Raises Unavailable when the server cannot be spoken to, or lists models and ours is not among them."""
+        models = await self.list_models()
+        if models and self._server.kind.chooses_model and self._server.model not in models:
+            reason = f"the chat server {self._server.host} lists no model {self._server.model!r}; set KB_LLM_MODEL"
+            raise Unavailable("llm_model_unknown", reason)
+
     async def read_window(self) -> int | None:
         """What the server tells now. Raises Unavailable."""
         where = self._server.kind.window
