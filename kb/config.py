@@ -16,6 +16,7 @@ from kb.errors import StartRefused
 
 MEGABYTE = 1_000_000
 KEY = re.compile(r"[!-~]*")
+NAMED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*")
 READER = re.compile(r"(\.[a-z0-9]{1,16})=((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*)", re.IGNORECASE)
 
 
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = Field(None, description="key for the chat server")
     llm_profile: Literal["vllm", "transformers", "llamacpp", "ollama", "tgi", "openai"] = Field(
         "vllm", description="which kind of chat server it is"
+    )
+    llm_langchain: str | None = Field(
+        None, description="LangChain chat model in place of a chat server: module:name of one, or of what makes one"
     )
     llm_window: int | None = Field(
         None, ge=256, description="tokens the chat model reads and writes, where its server tells none or too many"
@@ -117,6 +121,13 @@ class Settings(BaseSettings):
             if not is_server(value):
                 raise ValueError("the address must begin with http:// or https://")
             _check_address(value)
+        return value
+
+    @field_validator("llm_langchain")
+    @classmethod
+    def _check_langchain(cls, value: str | None) -> str | None:
+        if value is not None and not NAMED.fullmatch(value):
+            raise ValueError(f"{value[:255]!r} is not of the form module:name")
         return value
 
     @field_validator("embedding_api_key", "llm_api_key")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from kb.data_folder import DataFolder
 from kb.errors import KbError, NotFound
 from kb.types import KnowledgeBase
 from retrieval.chat.client import OpenAIChatModel
-from retrieval.chat.model import ChatOptions
+from retrieval.chat.model import ChatOptions, ServedChatModel
 from retrieval.inspection import find_damage
 from retrieval.prompt import ChatMessage
 
@@ -162,7 +162,11 @@ def _check_indexes(store: Store, found: list[KnowledgeBase]) -> str:
 
 
 def _walk_chat(settings: Settings) -> Iterator[Step]:
-    chat = build_chat(settings)
+    try:
+        chat = build_chat(settings)
+    except KbError as error:
+        yield fail("chat server", error)
+        return
     if chat is None:
         detail = "none is set, answers are quoted from the documents; KB_LLM_BASE_URL and KB_LLM_MODEL set one"
         yield Step(name="chat server", state="skipped", detail=detail)
@@ -171,32 +175,34 @@ def _walk_chat(settings: Settings) -> Iterator[Step]:
     async def collect() -> list[Step]:
         await chat.open()
         try:
-            return [step async for step in _ask_chat(chat)]
+            steps = await _ask_server(chat) if isinstance(chat, OpenAIChatModel) else []
+            return steps if steps and steps[0].state == "wrong" else [*steps, await _ask_answer(chat)]
         finally:
             await chat.close()
 
     yield from asyncio.run(collect())
 
 
-async def _ask_chat(chat: OpenAIChatModel) -> AsyncIterator[Step]:
+async def _ask_server(chat: OpenAIChatModel) -> list[Step]:
+    """What it tells of itself; one step when it cannot be spoken to."""
     server = chat.server
     try:
         models = await chat.facts.list_models()
         window = await chat.facts.read_window()
     except KbError as error:
-        yield fail("chat server", error)
-        return
-    yield Step(name="chat server", state="ok", detail=f"{server.base} answers (KB_LLM_PROFILE {server.profile})")
-    yield _judge_models(chat, models)
-    yield _judge_window(await chat.find_window(), window)
+        return [fail("chat server", error)]
+    reached = Step(name="chat server", state="ok", detail=f"{server.base} answers (KB_LLM_PROFILE {server.profile})")
+    return [reached, _judge_models(chat, models), _judge_window(await chat.find_window(), window)]
+
+
+async def _ask_answer(chat: ServedChatModel) -> Step:
     try:
         async with aclosing(chat.stream([HELLO], ChatOptions(max_tokens=1))) as pieces:
             usage = [piece.usage async for piece in pieces if piece.usage is not None]
     except KbError as error:
-        yield fail("chat answer", error)
-        return
+        return fail("chat answer", error)
     read = f", which read {usage[-1].prompt_tokens} tokens for it" if usage else ""
-    yield Step(name="chat answer", state="ok", detail=f"one token of {chat.name}{read}")
+    return Step(name="chat answer", state="ok", detail=f"one token of {chat.name}{read}")
 
 
 def _judge_models(chat: OpenAIChatModel, models: list[str] | None) -> Step:

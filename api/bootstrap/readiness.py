@@ -14,7 +14,7 @@ from typing import Literal
 
 from api.bootstrap.store import Store
 from kb.errors import KbError, Unavailable
-from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.model import ServedChatModel
 
 KEPT_S = 1.0
 PATIENCE_S = 2.0
@@ -42,7 +42,7 @@ class _Part:
 class Readiness:
     """Belongs to the loop that serves."""
 
-    def __init__(self, store: Store, chat: OpenAIChatModel | None) -> None:
+    def __init__(self, store: Store, chat: ServedChatModel | None) -> None:
         self._store = store
         self._chat = chat
         self._parts = [
@@ -85,13 +85,13 @@ class Readiness:
             return PartState(name=part.name, state="down", code=error.code, detail=error.detail)
         return PartState(name=part.name, state="up")
 
-    async def _look_at_chat(self, chat: OpenAIChatModel) -> PartState:
+    async def _look_at_chat(self, chat: ServedChatModel) -> PartState:
         name = "chat_server"
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await chat.facts.check_model()
+                await chat.check()
         except TimeoutError:
-            detail = f"the chat server {chat.server.host} did not answer within {PATIENCE_S:g} s"
+            detail = f"the server of {chat.name} did not answer within {PATIENCE_S:g} s"
             return PartState(name=name, state="down", code="llm_timeout", detail=detail)
         except KbError as error:
             return PartState(name=name, state="down", code=error.code, detail=error.detail)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 
 from api.bootstrap.readiness import Readiness
 from api.bootstrap.store import Store
@@ -16,6 +17,8 @@ from kb.errors import StartRefused
 from kb.ports import SyncPlanner
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
 from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.langchain import LangChainChatModel, load_langchain
+from retrieval.chat.model import ServedChatModel
 from retrieval.chat.server import ChatLimits, ChatServer
 from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
@@ -33,7 +36,7 @@ class Services:
     searcher: Searcher
     explainer: Explainer
     answerer: Answerer
-    chat: OpenAIChatModel | None
+    chat: ServedChatModel | None
     sources: SourceRegistry
     planner: SyncPlanner
     readiness: Readiness
@@ -71,11 +74,8 @@ def _read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def build_chat(settings: Settings) -> OpenAIChatModel | None:
-    """None where no chat server is set. The caller opens and closes it."""
-    if settings.llm_base_url is None or settings.llm_model is None:
-        return None
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+def build_chat(settings: Settings) -> ServedChatModel | None:
+    """None where no chat model is set. The caller opens and closes it. Raises StartRefused (`bad_setting`)."""
     limits = ChatLimits(
         connect_s=settings.llm_connect_seconds,
         first_token_s=settings.llm_first_token_seconds,
@@ -85,6 +85,12 @@ def build_chat(settings: Settings) -> OpenAIChatModel | None:
         calls=settings.llm_calls,
         waiting=settings.llm_waiting,
     )
+    if settings.llm_langchain is not None:
+        model = load_langchain(settings.llm_langchain)
+        return LangChainChatModel(model, window=settings.llm_window, limits=limits)
+    if settings.llm_base_url is None or settings.llm_model is None:
+        return None
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     server = ChatServer(
         base_url=settings.llm_base_url,
         model=settings.llm_model,
@@ -97,9 +103,17 @@ def build_chat(settings: Settings) -> OpenAIChatModel | None:
 
 
 def check_chat(settings: Settings) -> None:
-    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model."""
+    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model, or two chat models."""
     if settings.llm_base_url is not None and settings.llm_model is None:
         raise StartRefused("bad_setting", "KB_LLM_BASE_URL is set but KB_LLM_MODEL is not: name the model it serves")
+    if settings.llm_langchain is None:
+        return
+    if settings.llm_base_url is not None:
+        raise StartRefused("bad_setting", "KB_LLM_BASE_URL and KB_LLM_LANGCHAIN are both set: unset one of them")
+    for package in ("langchain_core", settings.llm_langchain.partition(":")[0].partition(".")[0]):
+        if find_spec(package) is None:
+            reason = f"KB_LLM_LANGCHAIN={settings.llm_langchain} needs the package {package}, which is not installed"
+            raise StartRefused("bad_setting", reason)
 
 
 def _is_installed(name: str) -> bool:

@@ -25,7 +25,7 @@ from retrieval.prompt import ChatMessage
 
 
 class OpenAIChatModel:
-    """`ChatModel`. `open` before use and `close` after, both on the loop that serves."""
+    """`ServedChatModel`. `open` before use and `close` after, both on the loop that serves."""
 
     def __init__(self, server: ChatServer) -> None:
         self.server = server
@@ -42,6 +42,9 @@ class OpenAIChatModel:
 
     async def close(self) -> None:
         await self._session.close()
+
+    async def check(self) -> None:
+        await self.facts.check_model()
 
     def check_room(self) -> None:
         self._places.check_room()
@@ -87,7 +90,7 @@ class OpenAIChatModel:
         except NotReached:
             raise Unavailable("llm_unavailable", f"the chat server {self.server.host} cannot be reached") from None
         except TimeoutError:
-            raise deadlines.explain(self.server.host) from None
+            raise deadlines.explain(f"the chat server {self.server.host}") from None
         except BrokenOff as fault:
             raise self._say_broken(deadlines, str(fault)) from None
         finally:

@@ -27,11 +27,11 @@ class Deadlines:
         soon = self._now() + self._limits.idle_s if self.started else self._first_end
         return asyncio.timeout_at(min(soon, self._end))
 
-    def explain(self, host: str) -> Unavailable:
+    def explain(self, name: str) -> Unavailable:
         if self._now() >= self._end:
             fault = f"did not finish within {self._limits.total_s:g} s"
         elif self.started:
             fault = f"went silent for {self._limits.idle_s:g} s in mid-answer"
         else:
             fault = f"sent no text within {self._limits.first_token_s:g} s"
-        return Unavailable("llm_timeout", f"the chat server {host} {fault}")
+        return Unavailable("llm_timeout", f"{name} {fault}")

@@ -48,3 +48,15 @@ class ChatModel(Protocol):
         """Tokens of these messages as the model will read them, its template included; None where the server does not
         count. Never raises."""
         ...
+
+
+class ServedChatModel(ChatModel, Protocol):
+    """One that the application keeps open while it serves, on its loop."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> None:
+        """What can be seen without making it write. Raises Unavailable when it could not answer now."""
+        ...

@@ -26,7 +26,7 @@ from fakes.server import Server
 from fakes.store import Store, new_store, write_sentences
 
 from api.cli.main import kb
-from retrieval.generations import seal_generation
+from retrieval.sealing import seal_generation
 
 NOWHERE = "http://127.0.0.1:1"
 ANSWER = send_stream(write_event("好"), FINISH, USAGE, DONE)

@@ -41,6 +41,12 @@ EXCEPTIONS = {
     ("broad_except", "ingest/worker.py", "_run_job"): "the worker's boundary: one job must not take the others with it",
     ("broad_except", "api/boundary.py", "_answer"): "the boundary of every request",
     ("broad_except", "api/sse.py", "_read_source"): "the boundary of a stream, whose answer has begun already",
+    (
+        "broad_except",
+        "retrieval/chat/langchain.py",
+        "_read_chunks",
+    ): "what a stranger's model raises is its fault, and its words are not told on",
+    ("broad_except", "retrieval/chat/langchain.py", "load_langchain"): "likewise what importing or making it raises",
     ("broad_except", "retrieval/lexical.py", "_write_changes"): "raised again: it frees tantivy's lock on any end",
     (
         "broad_except",
