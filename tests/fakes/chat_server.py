@@ -90,8 +90,10 @@ USAGE = write_event(choices=[], usage={"prompt_tokens": 12, "completion_tokens":
 DONE = b"data: [DONE]\n\n"
 
 
-def send_status(status: int, body: object = None, **headers: str) -> Reply:
+def send_status(status: int, body: object = None, text: str | None = None, **headers: str) -> Reply:
     async def reply(server: ChatServer, request: web.Request) -> web.StreamResponse:
+        if text is not None:
+            return web.Response(text=text, status=status, headers=headers)
         return web.json_response(body if body is not None else {}, status=status, headers=headers)
 
     return reply

@@ -291,6 +291,14 @@ def test_torn_streams() -> None:
     expect_error("llm_error", Unavailable, send_unframed(write_event("so ")), text="so ")
     expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: <html>\n\n"), text="so ")
     expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: 3\n\n"), text="so ")
+    deep = b"data: " + b"[" * 100_000 + b"\n\n"
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), deep), text="so ")
+    expect_error("llm_rejected", InvalidInput, send_status(400, text="[" * 100_000))
+
+
+def test_half_of_a_character_is_borne() -> None:
+    half = b'data: {"choices": [{"delta": {"content": "so \\ud83d"}}]}\n\n'
+    expect_text("so \ufffd", send_stream(half, FINISH, DONE))
 
 
 def test_limits() -> None:
