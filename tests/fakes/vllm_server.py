@@ -61,12 +61,12 @@ class VllmServer:
         try:
             wait_until(self._is_up, "vLLM answers", START_S)
         except BaseException:
-            self._kill()
+            self.kill()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._kill()
+        self.kill()
 
     def count_running(self) -> float:
         """Requests that it is writing answers to."""
@@ -84,7 +84,8 @@ class VllmServer:
             return httpx.get(f"{self.root}/health", timeout=5, trust_env=False, verify=NO_TLS).status_code == 200
         return False
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """kill -9, with its engine."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

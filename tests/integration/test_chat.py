@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 import pytest
@@ -331,6 +332,26 @@ def test_nobody_listens() -> None:
         assert (await read_until_error(absent))[1].code == "llm_unavailable"
         assert await absent.find_window() is None
         await absent.close()
+
+    run(play, send_status(500))
+
+
+def test_a_server_that_takes_no_connection() -> None:
+    """Its queue is full: the kernel drops what comes, as a firewall does, and nothing says no."""
+
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        with socket.socket() as deaf, ExitStack() as waiting:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+            for _ in range(4):
+                client = waiting.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(deaf.getsockname())
+            absent = OpenAIChatModel(Settings(base_url=url, model="m", limits=ChatLimits(connect_s=0.3)))
+            await absent.open()
+            assert (await read_until_error(absent))[1].code == "llm_unavailable"
+            await absent.close()
 
     run(play, send_status(500))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 from fakes.server import run_command
 from fakes.vllm_server import KEY, VllmServer
+
+from api.bootstrap.checkup import HELLO
+from kb.errors import Unavailable
+from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.model import ChatOptions
+from retrieval.chat.server import ChatServer
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +53,23 @@ def test_yarn_gives_the_long_window(tmp_path: Path, stretched: VllmServer) -> No
     _, steps = examine(tmp_path, stretched)
     assert "131,072 tokens, told by the server" in steps["chat window"]["detail"]
     assert steps["chat answer"]["state"] == "ok"
+
+
+def test_a_vllm_that_dies_in_mid_answer(stretched: VllmServer) -> None:
+    """The last test that needs this one."""
+
+    async def main() -> None:
+        model = OpenAIChatModel(ChatServer(base_url=stretched.url, model=stretched.name, api_key=KEY))
+        await model.open()
+        stream = model.stream([HELLO], ChatOptions(max_tokens=20_000, temperature=0.8))
+        while not (await anext(stream)).text:
+            pass
+        await asyncio.to_thread(stretched.kill)
+        with pytest.raises(Unavailable, match="llm_error"):
+            async for _ in stream:
+                pass
+        with pytest.raises(Unavailable, match="llm_unavailable"):
+            await anext(model.stream([HELLO], ChatOptions(max_tokens=1)))
+        await model.close()
+
+    asyncio.run(main())
