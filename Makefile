@@ -1,11 +1,12 @@
 # `make demo` and `make test` need Python 3.11+, make and git; everything else is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test check bench bench-splitting bench-loaders bench-retrieval clean
+.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval clean
 
 setup: $(VENV)/installed
 
@@ -29,6 +30,22 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# A vLLM for processors, in an environment of its own: its packages clash with ours. The source package of
+# llama-cpp-python is not installed; Qwen's vocabulary and chat template are read out of it.
+$(VLLM)/installed: tests/vllm/requirements.txt tests/vllm/finish_environment.py
+	@echo "Installing vLLM for the processor into $(VLLM) (once; some minutes, 2.5 GB) …"
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	$(VLLM)/bin/python tests/vllm/finish_environment.py
+	$(VLLM)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+		--dest $(VLLM)/share llama-cpp-python==0.3.36
+	@touch $@
+
+# The chat model, `kb llm serve` and `kb doctor` against a real vLLM with a tiny Qwen2.5 of random weights.
+test-vllm: $(VENV)/installed-test $(VLLM)/installed
+	$(BIN)/python -m pytest tests/vllm
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
@@ -54,4 +71,4 @@ bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM)

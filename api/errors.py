@@ -28,6 +28,7 @@ BY_CODE: Mapping[str, int] = {
     "archive_too_large": 413,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "too_busy": 429,
     "disk_full": 507,
 }
 BY_CLASS: Sequence[tuple[type[KbError], int]] = (
@@ -37,7 +38,7 @@ BY_CLASS: Sequence[tuple[type[KbError], int]] = (
     (InvalidInput, 422),
     (Unavailable, 503),
 )
-RETRY_AFTER_S: Mapping[int, str] = {503: "5", 507: "60"}
+RETRY_AFTER_S: Mapping[int, str] = {429: "5", 503: "5", 507: "60"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

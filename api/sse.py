@@ -3,7 +3,8 @@
 One task reads the source, another waits for the client to go; the source is read by one task from beginning to end, so
 that what it holds (a chat server's connection, a time-out) is entered and left in the same place. Until the first event
 is there nothing is sent, so that a request that fails at once still gets its own status; a source that lets one wait
-gets its headers and a comment. When the client goes, the source is closed, and with it whatever it was waiting for.
+gets its headers and a comment. When the client goes, the source is closed, and with it whatever it was waiting for. So
+it is when the client stays but takes nothing for a while: it must not hold a chat server's call for ever.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from api.responses import write_json
 from kb.errors import KbError
 
 HEARTBEAT_S = 10.0
+STALLED_S = 60.0
 COMMENT = b": waiting\n\n"
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 WAITING_EVENTS = 64  # before a client that reads slowly makes the source wait
@@ -39,6 +41,10 @@ class Event:
     data: Any
 
 
+class _Stalled(Exception):
+    """The client takes nothing any more."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ended:
     """The source has ended, with `error` when it failed."""
@@ -49,11 +55,14 @@ class _Ended:
 class EventStream(Response):
     """Sends the events of `source` and closes it, whatever happens."""
 
-    def __init__(self, source: AsyncGenerator[Event, None], heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self, source: AsyncGenerator[Event, None], heartbeat_s: float = HEARTBEAT_S, stalled_s: float = STALLED_S
+    ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._source = source
         self._heartbeat_s = heartbeat_s
+        self._stalled_s = stalled_s
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +74,8 @@ class EventStream(Response):
         reading = asyncio.create_task(self._read_source(queue))
         try:
             await self._send_events(queue, send)
+        except _Stalled:
+            log.warning("stream.stalled after_s=%g", self._stalled_s)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -109,7 +120,11 @@ class EventStream(Response):
     async def _send(self, send: Send, data: bytes) -> None:
         if not self._started:
             await self._start(send)
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async with asyncio.timeout(self._stalled_s):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except TimeoutError:
+            raise _Stalled from None
 
     async def _start(self, send: Send) -> None:
         self._started = True

@@ -16,6 +16,7 @@ from kb.errors import StartRefused
 
 MEGABYTE = 1_000_000
 KEY = re.compile(r"[!-~]*")
+NAMED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*")
 READER = re.compile(r"(\.[a-z0-9]{1,16})=((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*)", re.IGNORECASE)
 
 
@@ -51,7 +52,26 @@ class Settings(BaseSettings):
     llm_base_url: str | None = Field(None, description="chat server speaking the OpenAI protocol, ending in /v1")
     llm_model: str | None = Field(None, description="model name sent to the chat server")
     llm_api_key: SecretStr | None = Field(None, description="key for the chat server")
-    llm_profile: Literal["vllm", "openai"] = Field("vllm", description="which kind of chat server it is")
+    llm_profile: Literal["vllm", "transformers", "llamacpp", "ollama", "tgi", "openai"] = Field(
+        "vllm", description="which kind of chat server it is"
+    )
+    llm_langchain: str | None = Field(
+        None, description="LangChain chat model in place of a chat server: module:name of one, or of what makes one"
+    )
+    llm_window: int | None = Field(
+        None, ge=256, description="tokens the chat model reads and writes, where its server tells none or too many"
+    )
+    llm_calls: int = Field(256, ge=1, description="most calls of the chat model at once")
+    llm_waiting: int = Field(256, ge=0, description="most questions that wait for a call to end (too_busy)")
+    llm_connect_seconds: float = Field(
+        5, gt=0, le=3600, description="limit for reaching the chat server (llm_unavailable)"
+    )
+    llm_first_token_seconds: float = Field(
+        30, gt=0, le=3600, description="limit for the chat model's first text (llm_timeout)"
+    )
+    llm_idle_seconds: float = Field(20, gt=0, le=3600, description="limit for silence in mid-answer (llm_timeout)")
+    llm_total_seconds: float = Field(300, gt=0, le=86400, description="limit for a whole answer (llm_timeout)")
+    llm_retries: int = Field(2, ge=0, le=10, description="repetitions of a call that failed before its first text")
     url: str = Field("http://127.0.0.1:8088", description="server the command line talks to")
     api_key: SecretStr | None = Field(None, description="key the command line sends")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -104,7 +124,23 @@ class Settings(BaseSettings):
     def _read_nothing(cls, value: str | None) -> str | None:
         return value or None
 
-    @field_validator("embedding_api_key", "reranker_api_key")
+    @field_validator("llm_base_url")
+    @classmethod
+    def _check_llm_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            if not is_server(value):
+                raise ValueError("the address must begin with http:// or https://")
+            _check_address(value, "KB_LLM_API_KEY")
+        return value
+
+    @field_validator("llm_langchain")
+    @classmethod
+    def _check_langchain(cls, value: str | None) -> str | None:
+        if value is not None and not NAMED.fullmatch(value):
+            raise ValueError(f"{value[:255]!r} is not of the form module:name")
+        return value
+
+    @field_validator("embedding_api_key", "reranker_api_key", "llm_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not KEY.fullmatch(value.get_secret_value()):

@@ -6,7 +6,7 @@
     ├── NotFound            there is no such thing               (404)
     ├── Conflict            it exists, or something is under way (409)
     ├── Gone                it was there and is no longer kept   (410)
-    ├── Unavailable         try again later                      (503, 507)
+    ├── Unavailable         try again later                      (429, 503, 507)
     ├── DocumentFailed      one document cannot be indexed; its own `error`, never a request's
     ├── StaleLease          a worker lost its job to another one; nobody but workers sees it
     └── StartRefused        the server must not start as it is   (process exit code `exit_code`)

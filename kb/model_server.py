@@ -32,6 +32,7 @@ REFUSED = frozenset({400, 413, 422})
 LONGEST_ANSWER = 64_000_000  # bytes
 FIRST_PAUSE_S = 0.5  # before the second attempt, twice as long before each one after it
 MOST_CONNECTIONS = 16
+REACH_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,20 @@ class ModelClient:
             self._sleep(min(pause_s, patience.pause_s))
         self._away = None
         return content
+
+    def check_reachable(self) -> None:
+        """One small question and nothing computed; an answer of any kind will do, unless it is that our key is no good
+        or that the server is busy. Raises Unavailable (the task's code)."""
+        import httpx
+
+        try:
+            response = self._open().get(f"{self.server.base_url.rstrip('/')}/models", timeout=REACH_S)
+        except httpx.TimeoutException:
+            raise self.say(f"did not answer within {REACH_S:g} s") from None
+        except httpx.RequestError:
+            raise self.say("cannot be reached") from None
+        if response.status_code in BUSY | {401, 403}:
+            raise self.say(f"answered {response.status_code}")
 
     def say(self, fault: str) -> Unavailable:
         server = self.server

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from kb.errors import Unavailable
 from retrieval.answer import Draft, WritingTask
-from retrieval.chat import ChatModel, ChatOptions
+from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import resolve_citations, strip_markers
 from retrieval.passages import Passage
-from retrieval.prompt import MISSING, Budget, Prompt, write_prompt
+from retrieval.prompt import MISSING, Budget, Prompt, bound_prompt, estimate_prompt, write_prompt
 
 MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
+FITTINGS = 4  # times that a prompt which is counted too long is written shorter
+SPARE = 0.97
 
 
 class ChatWriter:
@@ -28,6 +31,7 @@ class ChatWriter:
         return self._model.name
 
     async def choose_passages(self, task: WritingTask) -> Sequence[Passage]:
+        self._model.check_room()  # before anything is sent, so that the answer can still be a 429
         return (await self._write_prompt(task)).passages
 
     async def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
@@ -58,8 +62,24 @@ class ChatWriter:
         )
 
     async def _write_prompt(self, task: WritingTask) -> Prompt:
+        """Fitted by the estimate first; where that leaves a doubt and the server counts, by the server's count."""
         window = await self._model.find_window()
-        budget = Budget(passages=task.max_context_tokens, answer=_bound_answer(task, window), window=window)
+        answer = _bound_answer(task, window)
+        budget = Budget(passages=task.max_context_tokens, answer=answer, window=window)
+        prompt = await self._fit_prompt(task, budget)
+        if window is None:
+            return prompt
+        for _ in range(FITTINGS):
+            if bound_prompt(prompt) + answer <= window:  # beyond doubt, and a round trip is spared
+                break
+            count = await self._model.count_tokens(prompt.messages)
+            if count is None or count + answer <= window:
+                break
+            budget = replace(budget, prompt=SPARE * estimate_prompt(prompt) * (window - answer) / count)
+            prompt = await self._fit_prompt(task, budget)
+        return prompt
+
+    async def _fit_prompt(self, task: WritingTask, budget: Budget) -> Prompt:
         return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, task.language, budget)
 
 

@@ -6,12 +6,13 @@ nothing, and character sequences that a chat template would read as its own mark
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kb.errors import InvalidInput
+from kb.errors import InvalidInput, KbError, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.citations import strip_markers
 from retrieval.passages import Passage
@@ -29,6 +30,7 @@ SPECIAL = re.compile(
     r"|\[(?=/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK|sMASK|MASK|CLS|SEP|PAD|UNK)\])",
     re.IGNORECASE,
 )
+SPENT = 0.9  # of the window
 MESSAGE_TOKENS = 8  # what a template spends on a message beside its content
 LONGEST_LABEL = 200  # characters of a title or path in a passage's first line
 
@@ -69,13 +71,15 @@ class ChatMessage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """Estimated tokens (kb.tokens). `window` is what the model reads and writes in all, None where it is not known."""
+    """Estimated tokens (kb.tokens). `window` is what the model reads and writes in all, None where it is not known;
+    `prompt` bounds the whole prompt further, where a count has shown that its estimate is too low."""
 
     passages: int
     answer: int
     history: int = 1_000
     turns: int = 20  # messages of the history at most
     window: int | None = None
+    prompt: float = math.inf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +95,8 @@ def write_prompt(
 ) -> Prompt:
     """The messages for the chat model. `passages` come best first; from the end they are left out until all fits.
 
-    Raises InvalidInput (`bad_role`; `question_too_long` when the window has no room for the question and a sentence).
+    Raises, where not one sentence fits beside the question, what says whose fault it is: InvalidInput (`bad_role`,
+    `bad_max_context_tokens`, `question_too_long`), Unavailable (`llm_window_too_small`).
     """
     system = ChatMessage(role="system", content=INSTRUCTIONS[language].replace("{missing}", MISSING[language]))
     asked = neutralise(question)
@@ -99,6 +104,8 @@ def write_prompt(
     turns = trim_history(history, min(budget.history, room / 3), budget.turns)
     room -= sum(_count(turn.content) for turn in turns)
     kept = fit_passages(passages, budget.passages, room, language)
+    if passages and not kept:
+        raise _explain_no_room(budget, asked, room)
     blocks = [_write_passage(number, passage, language) for number, passage in enumerate(kept, start=1)]
     content = "\n\n".join([PASSAGES_LABEL[language], *blocks, QUESTION_LABEL[language] + asked])
     return Prompt(messages=[system, *turns, ChatMessage(role="user", content=content)], passages=kept)
@@ -135,7 +142,7 @@ def trim_history(history: Sequence[ChatMessage], tokens: float, turns: int) -> l
 def fit_passages(passages: Sequence[Passage], tokens: int, room: float, language: Language) -> list[Passage]:
     """The first passages whose texts fit into `tokens` and which, as they are written, fit into `room`.
 
-    When not even the best one fits, its first whole sentences stay.
+    When not even the best one fits, its first whole sentences stay; nothing when that is none.
     """
     kept: list[Passage] = []
     spent = written = 0.0
@@ -148,22 +155,40 @@ def fit_passages(passages: Sequence[Passage], tokens: int, room: float, language
     if kept or not passages:
         return kept
     label = estimate_tokens(_write_passage(1, replace(passages[0], text=""), language))
-    return [_shorten(passages[0], min(float(tokens), room - label - 1))]
+    return _shorten(passages[0], min(float(tokens), room - label - 1))
 
 
-def _shorten(passage: Passage, tokens: float) -> Passage:
+def _shorten(passage: Passage, tokens: float) -> list[Passage]:
     ends = [span.end for span in cut_sentences(passage.text)]
     fitting = [end for end in ends if estimate_tokens(neutralise(passage.text[:end])) <= tokens]
-    if not fitting:
-        raise InvalidInput("question_too_long", f"{max(0, int(tokens))} tokens are left for passages: none fits")
-    return replace(passage, text=passage.text[: fitting[-1]], end=passage.start + fitting[-1])
+    return [replace(passage, text=passage.text[:end], end=passage.start + end) for end in fitting[-1:]]
+
+
+def _explain_no_room(budget: Budget, asked: str, room: float) -> KbError:
+    if budget.window is None or budget.passages < room:
+        reason = f"max_context_tokens is {budget.passages}: not one sentence of the best passage fits, ask for more"
+        return InvalidInput("bad_max_context_tokens", reason)
+    left = f"of the chat model's window of {budget.window} tokens {max(0, int(room))} are left for passages"
+    if _count(asked) > budget.window / 4:
+        return InvalidInput("question_too_long", f"{left}: the question takes {int(_count(asked))}, shorten it")
+    way_out = "serve it with a longer window, or ask for a shorter answer (max_tokens)"
+    return Unavailable("llm_window_too_small", f"{left}, too few for one sentence: {way_out}")
+
+
+def estimate_prompt(prompt: Prompt) -> float:
+    """Tokens of the whole prompt, as the budget counts them."""
+    return sum(_count(message.content) for message in prompt.messages)
+
+
+def bound_prompt(prompt: Prompt) -> int:
+    """More tokens than that no tokenizer makes of the prompt: none in use gives a byte more than one."""
+    return sum(len(message.content.encode("utf-8", "surrogatepass")) + MESSAGE_TOKENS for message in prompt.messages)
 
 
 def _find_room(budget: Budget, fixed: Sequence[str]) -> float:
     """Tokens for history and passages; a tenth of the window is kept back because tokens are estimated."""
-    if budget.window is None:
-        return float("inf")
-    return 0.9 * budget.window - budget.answer - sum(_count(text) for text in fixed)
+    whole = math.inf if budget.window is None else SPENT * budget.window - budget.answer
+    return min(whole, budget.prompt) - sum(_count(text) for text in fixed)
 
 
 def _count(text: str) -> float:

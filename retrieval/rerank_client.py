@@ -57,6 +57,10 @@ class RemoteReranker:
         lowest = float(scores[places].min()) if places else 0.0
         return np.where(np.isfinite(scores), scores, lowest)
 
+    def check_reachable(self) -> None:
+        """Whether the server answers at all. Raises Unavailable (`reranker_unavailable`)."""
+        self._client.check_reachable()
+
     def close(self) -> None:
         self._client.close()
 

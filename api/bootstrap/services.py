@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 
+from api.bootstrap.readiness import Readiness
 from api.bootstrap.reranker import build_reranker
 from api.bootstrap.store import Store
 from ingest.sources.look import Planner
@@ -15,7 +17,10 @@ from kb.config import Settings
 from kb.errors import StartRefused
 from kb.ports import SyncPlanner
 from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
-from retrieval.chat import ChatServer, OpenAIChatModel
+from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.langchain import LangChainChatModel, load_langchain
+from retrieval.chat.model import ServedChatModel
+from retrieval.chat.server import ChatLimits, ChatServer
 from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
@@ -36,12 +41,14 @@ class Services:
     joint: JointSearcher
     explainer: Explainer
     answerer: Answerer
-    chat: OpenAIChatModel | None
+    chat: ServedChatModel | None
     reranker: LocalReranker | RemoteReranker | None
     sources: SourceRegistry
     planner: SyncPlanner
+    readiness: Readiness
 
     def close(self) -> None:
+        self.readiness.close()
         if self.reranker is not None:
             self.reranker.close()
         self.indexes.close()
@@ -54,7 +61,7 @@ def build_services(store: Store) -> Services:
     indexes = IndexShelf(catalog.feed, store.folder.indexes)
     reranker = build_reranker(settings)
     searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders, reranker)
-    chat = _build_chat(settings)
+    chat = build_chat(settings)
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
@@ -71,6 +78,7 @@ def build_services(store: Store) -> Services:
         reranker=reranker,
         sources=SourceRegistry(catalog.sources, roots, _read_clock),
         planner=Planner(catalog, roots, _read_clock),
+        readiness=Readiness(store, chat, reranker),
     )
 
 
@@ -78,20 +86,46 @@ def _read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _build_chat(settings: Settings) -> OpenAIChatModel | None:
+def build_chat(settings: Settings) -> ServedChatModel | None:
+    """None where no chat model is set. The caller opens and closes it. Raises StartRefused (`bad_setting`)."""
+    limits = ChatLimits(
+        connect_s=settings.llm_connect_seconds,
+        first_token_s=settings.llm_first_token_seconds,
+        idle_s=settings.llm_idle_seconds,
+        total_s=settings.llm_total_seconds,
+        retries=settings.llm_retries,
+        calls=settings.llm_calls,
+        waiting=settings.llm_waiting,
+    )
+    if settings.llm_langchain is not None:
+        model = load_langchain(settings.llm_langchain)
+        return LangChainChatModel(model, window=settings.llm_window, limits=limits)
     if settings.llm_base_url is None or settings.llm_model is None:
         return None
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     server = ChatServer(
-        base_url=settings.llm_base_url, model=settings.llm_model, api_key=key, profile=settings.llm_profile
+        base_url=settings.llm_base_url,
+        model=settings.llm_model,
+        api_key=key or None,
+        profile=settings.llm_profile,
+        window=settings.llm_window,
+        limits=limits,
     )
     return OpenAIChatModel(server)
 
 
 def check_chat(settings: Settings) -> None:
-    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model."""
+    """Raises StartRefused (`bad_setting`) for a chat server without the name of its model, or two chat models."""
     if settings.llm_base_url is not None and settings.llm_model is None:
         raise StartRefused("bad_setting", "KB_LLM_BASE_URL is set but KB_LLM_MODEL is not: name the model it serves")
+    if settings.llm_langchain is None:
+        return
+    if settings.llm_base_url is not None:
+        raise StartRefused("bad_setting", "KB_LLM_BASE_URL and KB_LLM_LANGCHAIN are both set: unset one of them")
+    for package in ("langchain_core", settings.llm_langchain.partition(":")[0].partition(".")[0]):
+        if find_spec(package) is None:
+            reason = f"KB_LLM_LANGCHAIN={settings.llm_langchain} needs the package {package}, which is not installed"
+            raise StartRefused("bad_setting", reason)
 
 
 def _is_installed(name: str) -> bool:

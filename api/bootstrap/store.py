@@ -136,9 +136,14 @@ def open_store(settings: Settings, folder: DataFolder, database: Database) -> St
         catalog=catalog,
         blobs=blobs,
         texts=texts,
-        encoders=EncoderShelf(remote=_build_remote(settings)),
+        encoders=build_encoders(settings),
         garbage=Garbage(catalog, blobs, texts),
     )
+
+
+def build_encoders(settings: Settings) -> EncoderShelf:
+    """The caller closes it."""
+    return EncoderShelf(remote=_build_remote(settings))
 
 
 def _build_remote(settings: Settings) -> EmbeddingClient | None:

@@ -45,6 +45,10 @@ class EmbeddingClient:
         except ValueError as fault:
             raise self.say(str(fault)) from None
 
+    def check_reachable(self) -> None:
+        """Whether the server answers at all. Raises Unavailable (`embedding_unavailable`)."""
+        self._client.check_reachable()
+
     def say(self, fault: str) -> Unavailable:
         return self._client.say(fault)
 

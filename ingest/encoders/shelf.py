@@ -51,6 +51,11 @@ class EncoderShelf:
                 self._encoders[name] = self._load(name)
             return self._encoders[name]
 
+    @property
+    def remote(self) -> EmbeddingClient | None:
+        """The embedding server, where one is set."""
+        return self._remote
+
     def close(self) -> None:
         if self._remote is not None:
             self._remote.close()

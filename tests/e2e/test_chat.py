@@ -33,12 +33,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def play(store: Path, *replies: Reply, script: Callable[[httpx.AsyncClient, ChatServer], Awaitable[None]]) -> str:
+Script = Callable[[httpx.AsyncClient, ChatServer], Awaitable[None]]
+
+
+def play(store: Path, *replies: Reply, script: Script, **more: object) -> str:
     """Run `script` against `kb serve` whose chat server answers with `replies`; the server's log."""
 
     async def main() -> str:
         async with serve_chat(*replies, window=4096) as chat:
-            settings = {"llm_base_url": chat.url, "llm_model": "m", "llm_api_key": KEY, "workers": 0}
+            settings = {"llm_base_url": chat.url, "llm_model": "m", "llm_api_key": KEY, "workers": 0, **more}
             server = Server(store, **settings)
             await asyncio.to_thread(server.start)
             try:
@@ -94,10 +97,10 @@ def test_nothing_found_calls_no_model(store: Path) -> None:
 def test_a_chat_server_that_fails_is_a_503_and_an_error_event(store: Path) -> None:
     async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
         answer = await client.post(ASK, json=QUESTION)
-        assert (answer.status_code, answer.json()["code"]) == (503, "llm_unavailable")
+        assert (answer.status_code, answer.json()["code"]) == (503, "llm_key_refused")
         events = read_events((await client.post(ASK, json={**QUESTION, "stream": True})).text)
         assert [name for name, _ in events] == ["passages", "error"]
-        assert events[-1][1]["code"] == "llm_unavailable"
+        assert events[-1][1]["code"] == "llm_key_refused"
 
     log = play(store, send_status(401), script=script)
     assert KEY not in log
@@ -112,3 +115,20 @@ def test_a_reader_who_leaves_ends_the_models_work(store: Path) -> None:
         await asyncio.wait_for(chat.left.wait(), 30)
 
     play(store, send_stream(write_event("一"), stall=True), script=script)
+
+
+def test_who_finds_no_place_is_told_to_come_again(store: Path) -> None:
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        async with client.stream("POST", ASK, json={**QUESTION, "stream": True}) as first:
+            await asyncio.wait_for(chat.reached.wait(), 30)
+            for stream in (False, True):
+                answer = await client.post(ASK, json={**QUESTION, "stream": stream})
+                assert (answer.status_code, answer.json()["code"]) == (429, "too_busy")
+                assert answer.headers["retry-after"] == "5"
+            assert (await client.post(ASK.replace("ask", "search"), json={"query": "票"})).status_code == 200
+            await first.aclose()
+        await asyncio.wait_for(chat.left.wait(), 30)
+        assert (await client.post(ASK, json=QUESTION)).status_code == 200
+
+    replies = send_stream(write_event("一"), stall=True), send_stream(*ANSWER)
+    play(store, *replies, script=script, llm_calls=1, llm_waiting=0)

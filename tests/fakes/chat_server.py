@@ -17,7 +17,7 @@ class ChatServer:
     """Answers the n-th chat request with the n-th reply, the last one again and again.
 
     `reached` is set by the first call, `left` when a caller hangs up on a reply; `bodies` and
-    `headers` are what the calls carried.
+    `headers` are what the calls carried. `told` is what other paths answer, `asked` what they were asked.
     """
 
     def __init__(self, *replies: Reply, window: int | None = None) -> None:
@@ -30,6 +30,8 @@ class ChatServer:
         self.left = asyncio.Event()
         self.sent = 0
         self.url = ""
+        self.told: dict[str, Any] = {}
+        self.asked: list[tuple[str, Any]] = []
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         self.bodies.append(await request.json())
@@ -43,7 +45,16 @@ class ChatServer:
             self.left.set()
             raise
 
+    async def tell(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.path, await request.json() if request.can_read_body else None))
+        if request.path not in self.told:
+            raise web.HTTPNotFound
+        told = self.told[request.path]
+        return await told(self, request) if callable(told) else web.json_response(told)
+
     async def list_models(self, request: web.Request) -> web.StreamResponse:
+        if "/v1/models" in self.told:
+            return await self.tell(request)
         if self.window is None:
             raise web.HTTPNotFound
         models = [{"id": "other", "max_model_len": 1}, {"id": "m", "max_model_len": self.window}]
@@ -56,6 +67,7 @@ async def serve_chat(*replies: Reply, window: int | None = None) -> AsyncIterato
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.complete)
     app.router.add_get("/v1/models", server.list_models)
+    app.router.add_route("*", "/{path:.*}", server.tell)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -78,9 +90,11 @@ USAGE = write_event(choices=[], usage={"prompt_tokens": 12, "completion_tokens":
 DONE = b"data: [DONE]\n\n"
 
 
-def send_status(status: int, body: object = None) -> Reply:
+def send_status(status: int, body: object = None, text: str | None = None, **headers: str) -> Reply:
     async def reply(server: ChatServer, request: web.Request) -> web.StreamResponse:
-        return web.json_response(body if body is not None else {}, status=status)
+        if text is not None:
+            return web.Response(text=text, status=status, headers=headers)
+        return web.json_response(body if body is not None else {}, status=status, headers=headers)
 
     return reply
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 import pytest
@@ -27,8 +28,10 @@ from fakes.chat_server import (
 )
 
 from kb.errors import InvalidInput, KbError, Unavailable
-from retrieval.chat import ChatLimits, ChatOptions, OpenAIChatModel
-from retrieval.chat import ChatServer as Settings
+from retrieval.chat.client import OpenAIChatModel
+from retrieval.chat.model import ChatOptions
+from retrieval.chat.server import ChatLimits
+from retrieval.chat.server import ChatServer as Settings
 from retrieval.events import ChatPiece, Usage
 from retrieval.prompt import ChatMessage
 
@@ -181,9 +184,97 @@ def test_a_refused_request_is_not_repeated(body: object) -> None:
     expect_error("llm_rejected", InvalidInput, send_status(422, body))
 
 
+NO_MODEL = {"error": {"message": TEXT, "type": "NotFoundError", "param": "model", "code": 404}}
+
+
 def test_a_wrong_key_or_model_is_the_operators_fault() -> None:
-    expect_error("llm_unavailable", Unavailable, send_status(401))
-    expect_error("llm_unavailable", Unavailable, send_status(404, {"error": {"code": 404, "message": TEXT}}))
+    expect_error("llm_key_refused", Unavailable, send_status(401, {"error": "Unauthorized"}))
+    expect_error("llm_key_refused", Unavailable, send_status(403))
+    expect_error("llm_model_unknown", Unavailable, send_status(404, NO_MODEL))
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {"detail": "Not Found"}), (404, None), (405, None), (308, None)])
+def test_an_address_without_a_chat_is_named_as_that(status: int, body: object) -> None:
+    expect_error("llm_unavailable", Unavailable, send_status(status, body))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": TEXT, "type": "BadRequestError", "param": "input_tokens", "code": 400},  # vLLM
+        {"message": TEXT, "type": "exceed_context_size_error", "code": 400, "n_ctx": 4096},  # llama-server
+        {"message": TEXT, "type": "invalid_request_error", "code": "context_length_exceeded"},  # OpenAI
+    ],
+)
+def test_a_prompt_that_is_too_long_for_the_server(error: object) -> None:
+    expect_error("llm_prompt_too_long", InvalidInput, send_status(400, {"error": error}))
+
+
+def test_the_server_says_how_long_to_wait() -> None:
+    busy, limits = send_status(429, None, **{"Retry-After": "0"}), ChatLimits(pause_s=60)
+    used = Usage(prompt_tokens=12, completion_tokens=3)
+    expect_text("你好，world", busy, send_stream(*WHOLE), usage=used, calls=2, limits=limits)
+
+
+def test_no_text_is_no_start() -> None:
+    """Servers that announce themselves with an empty piece may be asked again while no text has come."""
+    role = write_event(choices=[{"delta": {"role": "assistant", "content": ""}}])
+    used = Usage(prompt_tokens=12, completion_tokens=3)
+    expect_text("你好，world", send_stream(role, cut=True), send_stream(*WHOLE), usage=used, calls=2)
+    expect_error("llm_timeout", Unavailable, send_endlessly(role), limits=LATE)
+
+
+def test_more_calls_than_there_are_places_wait_and_the_rest_are_turned_away() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        first = model.stream(MESSAGES, ChatOptions(max_tokens=9))
+        assert (await anext(first)).text == "so "
+        second = asyncio.ensure_future(read_all(model))
+        while not is_full(model):  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
+        assert (await read_until_error(model))[1].code == "too_busy"
+        assert len(server.bodies) == 1
+        await first.aclose()  # its place goes to the one that waits
+        assert "".join(piece.text for piece in await second) == "你好，world"
+        assert not is_full(model)
+
+    limits = ChatLimits(calls=1, waiting=1)
+    run(play, send_stream(write_event("so "), stall=True), send_stream(*WHOLE), limits=limits)
+
+
+def test_whoever_waits_too_long_for_a_place_is_told_to_come_again() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        first = model.stream(MESSAGES, ChatOptions(max_tokens=9))
+        assert (await anext(first)).text == "so "
+        assert (await read_until_error(model))[1].code == "too_busy"
+        await first.aclose()
+        assert not is_full(model)
+
+    limits = ChatLimits(calls=1, waiting=1, first_token_s=0.2)
+    run(play, send_stream(write_event("so "), stall=True), limits=limits)
+
+
+def is_full(model: OpenAIChatModel) -> bool:
+    try:
+        model.check_room()
+    except Unavailable:
+        return True
+    return False
+
+
+def test_a_reader_who_takes_nothing_holds_the_server_up() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        stream = model.stream(MESSAGES, ChatOptions(max_tokens=9))
+        assert len((await anext(stream)).text) == 60_000
+        held, still = -1, 0
+        while still < 1_000:  # turns of the loop in which the server could have sent more
+            still = still + 1 if server.sent == held else 0
+            held = server.sent
+            await asyncio.sleep(0)
+        assert held < 1_000  # of what the sockets' buffers hold, not of what it would send
+        await stream.aclose()
+        await asyncio.wait_for(server.left.wait(), 2)
+
+    run(play, send_endlessly(write_event("x" * 60_000)))
 
 
 @pytest.mark.parametrize("error", [{"message": TEXT, "type": "InternalServerError"}, TEXT])
@@ -201,6 +292,14 @@ def test_torn_streams() -> None:
     expect_error("llm_error", Unavailable, send_unframed(write_event("so ")), text="so ")
     expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: <html>\n\n"), text="so ")
     expect_error("llm_error", Unavailable, send_stream(write_event("so "), b"data: 3\n\n"), text="so ")
+    deep = b"data: " + b"[" * 100_000 + b"\n\n"
+    expect_error("llm_error", Unavailable, send_stream(write_event("so "), deep), text="so ")
+    expect_error("llm_rejected", InvalidInput, send_status(400, text="[" * 100_000))
+
+
+def test_half_of_a_character_is_borne() -> None:
+    half = b'data: {"choices": [{"delta": {"content": "so \\ud83d"}}]}\n\n'
+    expect_text("so \ufffd", send_stream(half, FINISH, DONE))
 
 
 def test_limits() -> None:
@@ -237,6 +336,26 @@ def test_nobody_listens() -> None:
     run(play, send_status(500))
 
 
+def test_a_server_that_takes_no_connection() -> None:
+    """Its queue is full: the kernel drops what comes, as a firewall does, and nothing says no."""
+
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        with socket.socket() as deaf, ExitStack() as waiting:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+            for _ in range(4):
+                client = waiting.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(deaf.getsockname())
+            absent = OpenAIChatModel(Settings(base_url=url, model="m", limits=ChatLimits(connect_s=0.3)))
+            await absent.open()
+            assert (await read_until_error(absent))[1].code == "llm_unavailable"
+            await absent.close()
+
+    run(play, send_status(500))
+
+
 def test_closing_the_stream_ends_the_call_at_the_server() -> None:
     async def play(model: OpenAIChatModel, server: ChatServer) -> None:
         tasks = len(asyncio.all_tasks())
@@ -260,22 +379,6 @@ def test_cancelling_the_reader_ends_the_call_at_the_server() -> None:
         await asyncio.wait_for(server.left.wait(), 2)
 
     run(play, stall_silently(), limits=ChatLimits())
-
-
-def test_finds_the_window_once() -> None:
-    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
-        assert await model.find_window() == 4096
-        server.window = 1
-        assert await model.find_window() == 4096
-
-    run(play, send_status(500), window=4096)
-
-
-def test_no_window_where_the_server_tells_none() -> None:
-    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
-        assert await model.find_window() is None
-
-    run(play, send_status(500))
 
 
 def test_settings_do_not_show_the_key() -> None:

@@ -102,7 +102,9 @@ def test_what_no_request_should_meet_is_a_fault_of_ours(error):
     assert "secret" not in problem.detail
 
 
-@pytest.mark.parametrize(("code", "status", "after"), [("disk_full", 507, "60"), ("index_unavailable", 503, "5")])
+@pytest.mark.parametrize(
+    ("code", "status", "after"), [("disk_full", 507, "60"), ("index_unavailable", 503, "5"), ("too_busy", 429, "5")]
+)
 def test_try_again_later_says_when(code, status, after):
     problem = to_problem(Unavailable(code, "x"))
     assert (problem.status, problem.headers) == (status, {"retry-after": after})

@@ -41,6 +41,12 @@ EXCEPTIONS = {
     ("broad_except", "ingest/worker.py", "_run_job"): "the worker's boundary: one job must not take the others with it",
     ("broad_except", "api/boundary.py", "_answer"): "the boundary of every request",
     ("broad_except", "api/sse.py", "_read_source"): "the boundary of a stream, whose answer has begun already",
+    (
+        "broad_except",
+        "retrieval/chat/langchain.py",
+        "_read_chunks",
+    ): "what a stranger's model raises is its fault, and its words are not told on",
+    ("broad_except", "retrieval/chat/langchain.py", "load_langchain"): "likewise what importing or making it raises",
     ("broad_except", "retrieval/lexical.py", "_write_changes"): "raised again: it frees tantivy's lock on any end",
     (
         "broad_except",
@@ -53,6 +59,7 @@ EXCEPTIONS = {
         "_read_documents",
     ): "what a stranger's reader raises fails its document",
     ("broad_except", "ingest/loaders/reader.py", "_make_reader"): "likewise what importing or making it raises",
+    ("environment", "api/cli/llm.py", "environ"): "vLLM is started with this one, and with its key in it",
     ("environment", "kb/config.py", "BaseSettings"): "the one reader of the environment",
 }
 

@@ -148,3 +148,31 @@ def test_a_slow_client_makes_the_source_wait():
     waiting, made = asyncio.run(run())
     assert waiting < 100
     assert made == 1_000
+
+
+def test_a_client_that_takes_nothing_loses_the_source(caplog):
+    closed = []
+
+    class Deaf(Connection):
+        async def send(self, message):
+            if self.text:
+                await asyncio.Event().wait()
+            await super().send(message)
+
+    async def source():
+        try:
+            while True:
+                yield Event(name="token", data=1)
+        finally:
+            closed.append(True)
+
+    async def main():
+        connection = Deaf()
+        stream = EventStream(source(), stalled_s=0.05)
+        await stream({"type": "http"}, connection.receive, connection.send)
+        assert len(connection.events) == 1
+
+    with caplog.at_level(logging.WARNING, "api.sse"):
+        asyncio.run(asyncio.wait_for(main(), 5))
+    assert closed == [True]
+    assert "stream.stalled" in caplog.text

@@ -136,6 +136,46 @@ def test_citations_match_what_was_sent_into_a_small_window() -> None:
     assert model.asked[0][1].max_tokens == 1_024 // 3
 
 
+def count_sent(model: ScriptedChatModel) -> float:
+    return (model.tokens or 0) * sum(len(message.content) for message in model.asked[0][0])
+
+
+@pytest.mark.parametrize("tokens", [0.3, 0.9, 1.6])
+def test_the_servers_count_decides_what_fits(tokens: float) -> None:
+    """Texts of figures cost more than the estimate says: the prompt is written shorter until the count fits."""
+    passages = [make_passage("4711 0815 1234 5678. " * 20, document_id=f"d{i}") for i in range(9)]
+    model = ScriptedChatModel("One [1].", window=3_000, tokens=tokens)
+    answer = ask(model, replace(ASK, max_tokens=100), *passages)
+    assert 0 < len(answer.passages) <= 9
+    assert count_sent(model) + 100 <= 3_000
+    if len(answer.passages) < 9:
+        assert count_sent(model) + 100 > 0.6 * 3_000
+
+
+def test_nothing_is_counted_while_the_window_is_far() -> None:
+    model = ScriptedChatModel("One [1].", window=16_384, tokens=1)
+    ask(model)
+    assert model.counted == 0
+    ask(model, replace(ASK, max_context_tokens=9_000), make_passage("镜面镀膜。" * 2_000))
+    assert model.counted > 0
+
+
+def test_a_server_that_does_not_count_gets_what_the_estimate_allows() -> None:
+    passages = [make_passage("4711 0815 1234 5678. " * 20, document_id=f"d{i}") for i in range(9)]
+    model = ScriptedChatModel("One [1].", window=1_500)
+    answer = ask(model, replace(ASK, max_tokens=100), *passages)
+    assert 0 < len(answer.passages) < 9
+
+
+def test_where_no_place_is_free_nothing_is_sent() -> None:
+    model = ScriptedChatModel("never")
+    model.full = True
+    with pytest.raises(Unavailable, match="too_busy"):
+        collect(Answerer(ScriptedSource(CAMERA), ChatWriter(model)))
+    assert model.asked == []
+    collect(Answerer(ScriptedSource(), ChatWriter(model)))  # nothing found: no model is needed
+
+
 def test_an_endless_answer_is_cut_and_its_call_closed() -> None:
     model = ScriptedChatModel("word ", endless=True)
     answer = ask(model, ASK, CAMERA, most_characters=103)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from fakes.passages import make_passage
 
-from kb.errors import InvalidInput
+from kb.errors import InvalidInput, KbError, Unavailable
 from kb.tokens import estimate_tokens
-from retrieval.prompt import Budget, ChatMessage, neutralise, trim_history, write_prompt
+from retrieval.prompt import Budget, ChatMessage, estimate_prompt, neutralise, trim_history, write_prompt
 
 WIDE = Budget(passages=2_000, answer=500)
 FIRST = make_passage("The dome closes in fog.", page_start=2, page_end=3)
@@ -110,10 +110,28 @@ def test_a_passage_too_long_for_the_budget_keeps_whole_sentences() -> None:
     assert (kept.text, kept.start, kept.end) == ("The first one. The second one.", 5, 35)
 
 
-def test_no_room_at_all() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        write_prompt("x" * 8_000, [FIRST], [], "en", Budget(passages=100, answer=100, window=1_000))
-    assert caught.value.code == "question_too_long"
+def refuse(question: str, budget: Budget) -> KbError:
+    with pytest.raises(KbError) as caught:
+        write_prompt(question, [FIRST], [], "en", budget)
+    return caught.value
+
+
+def test_no_room_at_all_says_whose_fault_it_is() -> None:
+    long = refuse("x" * 8_000, Budget(passages=100, answer=100, window=1_000))
+    assert (type(long), long.code) == (InvalidInput, "question_too_long")
+    small = refuse("When?", Budget(passages=100, answer=85, window=256))
+    assert (type(small), small.code) == (Unavailable, "llm_window_too_small")
+    assert "256" in small.detail
+    few = refuse("When?", Budget(passages=2, answer=100, window=1_000))
+    assert (type(few), few.code) == (InvalidInput, "bad_max_context_tokens")
+    assert refuse("When?", Budget(passages=2, answer=100)).code == "bad_max_context_tokens"
+
+
+def test_a_bound_on_the_whole_prompt_holds() -> None:
+    passages = [make_passage("The dome closes in fog, wind and snow. " * 5, document_id=f"d{i}") for i in range(50)]
+    for bound in (300.0, 900.0):
+        prompt = write_prompt("When?", passages, [], "en", Budget(passages=9_999, answer=9, window=9_999, prompt=bound))
+        assert 0.7 * bound < estimate_prompt(prompt) <= bound
 
 
 def test_history_is_trimmed_from_its_beginning() -> None:

@@ -1,0 +1,143 @@
+"""A chat model behind a server of the OpenAI protocol.
+
+An answer is an async generator; closing it closes the connection, which is how a chat server learns that nobody reads
+any more. The connection is read only as fast as its answer is taken. Calls are repeated only while no text has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+from kb.errors import KbError, Unavailable
+from retrieval.chat.deadlines import Deadlines
+from retrieval.chat.facts import ServerFacts
+from retrieval.chat.faults import REPEATED, Repeatable, explain_refusal
+from retrieval.chat.model import ChatOptions
+from retrieval.chat.places import Places
+from retrieval.chat.profiles import write_body
+from retrieval.chat.server import ChatServer
+from retrieval.chat.session import BrokenOff, ChatSession, NotReached, Reply
+from retrieval.events import DONE, ChatPiece, EventReader, parse_json, read_piece
+from retrieval.prompt import ChatMessage
+
+
+class OpenAIChatModel:
+    """`ServedChatModel`. `open` before use and `close` after, both on the loop that serves."""
+
+    def __init__(self, server: ChatServer) -> None:
+        self.server = server
+        self._session = ChatSession(server)
+        self.facts = ServerFacts(server, self._session)
+        self._places = Places(server.limits)
+
+    @property
+    def name(self) -> str:
+        return self.server.model
+
+    async def open(self) -> None:
+        await self._session.open()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def check(self) -> None:
+        await self.facts.check_model()
+
+    def check_room(self) -> None:
+        self._places.check_room()
+
+    async def find_window(self) -> int | None:
+        return await self.facts.find_window()
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
+        return await self.facts.count_tokens(messages)
+
+    async def stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
+        body = write_body(self.name, self.server.kind, messages, options)
+        async with self._places.take(), aclosing(self._call_patiently(body)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _call_patiently(self, body: Mapping[str, Any]) -> AsyncGenerator[ChatPiece, None]:
+        limits = self.server.limits
+        deadlines = Deadlines(limits)
+        for attempt in range(limits.retries + 1):
+            deadlines.begin_attempt()
+            try:
+                async with aclosing(self._call(body, deadlines)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            except Repeatable as failure:
+                if attempt == limits.retries:
+                    raise failure.final from None
+                pause_s = limits.pause_s * 2**attempt if failure.pause_s is None else failure.pause_s
+            await asyncio.sleep(min(pause_s, limits.longest_pause_s))
+
+    async def _call(self, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncGenerator[ChatPiece, None]:
+        """One attempt. Whatever ends it, the connection goes back to the pool or, in mid-answer, is closed at once."""
+        reply = None
+        try:
+            async with deadlines.next_limit():
+                reply = await self._session.send("POST", f"{self.server.base}/chat/completions", body)
+                await self._check_status(reply)
+            async with aclosing(self._read_pieces(reply, deadlines)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except NotReached:
+            raise Unavailable("llm_unavailable", f"the chat server {self.server.host} cannot be reached") from None
+        except TimeoutError:
+            raise deadlines.explain(f"the chat server {self.server.host}") from None
+        except BrokenOff as fault:
+            raise self._say_broken(deadlines, str(fault)) from None
+        finally:
+            if reply is not None:
+                reply.close()
+
+    async def _check_status(self, reply: Reply) -> None:
+        if reply.status == 200:
+            return
+        error = explain_refusal(self.server, reply.status, parse_json(await reply.read_body()))
+        if error.code == "llm_prompt_too_long":
+            self.facts.forget_window()
+        if reply.status in REPEATED:
+            raise Repeatable(error, _read_pause(reply.retry_after))
+        raise error
+
+    async def _read_pieces(self, reply: Reply, deadlines: Deadlines) -> AsyncGenerator[ChatPiece, None]:
+        reader = EventReader(plain=reply.is_plain)
+        finished = False
+        while True:
+            try:
+                async with deadlines.next_limit():
+                    chunk = await reply.read_some()
+            except TimeoutError:
+                if finished:
+                    return  # the answer is whole; this server only leaves the line open
+                raise
+            for data in reader.feed(chunk, last=not chunk):
+                if data.strip() == DONE:
+                    await reply.drain()
+                    return
+                piece = read_piece(data)
+                deadlines.started = deadlines.started or bool(piece.text)
+                finished = finished or piece.finished
+                yield piece
+            if not chunk:
+                break
+        if not finished and not (deadlines.started and reply.is_framed):
+            raise self._say_broken(deadlines, "the stream ended early")
+
+    def _say_broken(self, deadlines: Deadlines, fault: str) -> KbError | Repeatable:
+        final = Unavailable("llm_error", f"the chat server {self.server.host} broke off: {fault}")
+        return final if deadlines.started else Repeatable(final)
+
+
+def _read_pause(retry_after: str | None) -> float | None:
+    """Seconds that the server asks for; a date, which none of them sends, counts as nothing said."""
+    with suppress(ValueError):
+        return max(0.0, float(retry_after)) if retry_after is not None else None
+    return None

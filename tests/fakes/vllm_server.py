@@ -1,0 +1,92 @@
+"""A real vLLM on this machine's processor, from an environment of its own: `make test-vllm` makes it (.venv-vllm)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from fakes.http_client import NO_TLS, wait_until
+from fakes.server import KB, make_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = ROOT / ".venv-vllm"
+ABSENT = "no .venv-vllm: `make test-vllm` makes it"
+NAME = "Qwen/Qwen2.5-7B-Instruct"
+KEY = "secret-of-vllm"
+WINDOW = 4_096
+START_S = 280.0  # the first start on a busy machine
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "2",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+
+def find_source() -> Path:
+    """The source package of `llama-cpp-python`, which holds Qwen's vocabulary."""
+    return next((ENVIRONMENT / "share").glob("llama_cpp_python-*.tar.gz"))
+
+
+class VllmServer:
+    """`kb llm serve` with these options, as a process group of its own; killed on leaving."""
+
+    def __init__(self, folder: Path, *options: str, name: str = NAME) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.name = name
+        self._log_path = folder.with_suffix(".log")
+        self._command = [*KB, "llm", "serve", "--vllm", str(ENVIRONMENT / "bin" / "vllm"), "--model", str(folder)]
+        self._command += ["--served-name", name, "--port", str(self.port), *options, "--", "--enforce-eager"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.root = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.root}/v1"
+
+    def __enter__(self) -> Self:
+        environment = make_environment(self._log_path, llm_api_key=KEY) | SETTINGS
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            wait_until(self._is_up, "vLLM answers", START_S)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def count_running(self) -> float:
+        """Requests that it is writing answers to."""
+        return self._read_gauge("vllm:num_requests_running") + self._read_gauge("vllm:num_requests_waiting")
+
+    def _read_gauge(self, name: str) -> float:
+        page = httpx.get(f"{self.root}/metrics", timeout=30, trust_env=False, verify=NO_TLS).text
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page, re.MULTILINE))
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        assert code is None, f"vLLM ended with {code}: {self._log_path.read_text('utf-8', 'replace')[-4_000:]}"
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.root}/health", timeout=5, trust_env=False, verify=NO_TLS).status_code == 200
+        return False
+
+    def kill(self) -> None:
+        """kill -9, with its engine."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(30)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from kb.config import Settings
+from retrieval.chat.model import ChatOptions
+from retrieval.chat.profiles import PROFILES, write_body
+from retrieval.prompt import ChatMessage
+
+MESSAGES = [ChatMessage(role="user", content="何时？")]
+PLAIN = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "何时？"}],
+    "max_tokens": 9,
+    "temperature": 0.0,
+    "stream": True,
+}
+USAGE = {"stream_options": {"include_usage": True}}
+FULL = ChatOptions(max_tokens=9, top_p=1.0, stop=("a", "b", "c", "d", "e"), seed=0)
+FULL_SENT = {"top_p": 1.0, "stop": ["a", "b", "c", "d"], "seed": 0}
+
+
+def test_every_kind_can_be_set_and_no_other() -> None:
+    assert set(get_args(Settings.model_fields["llm_profile"].annotation)) == set(PROFILES)
+
+
+@pytest.mark.parametrize(
+    ("profile", "more", "full"),
+    [
+        ("vllm", USAGE, {}),
+        ("transformers", {}, {}),  # an unknown field is a 422 there
+        ("llamacpp", USAGE, {}),
+        ("ollama", USAGE, {}),
+        ("tgi", USAGE, {"top_p": 0.99, "seed": 1}),
+        ("openai", {}, {}),
+    ],
+)
+def test_what_each_kind_is_sent(profile: str, more: dict[str, Any], full: dict[str, Any]) -> None:
+    kind = PROFILES[profile]
+    assert write_body("m", kind, MESSAGES, ChatOptions(max_tokens=9)) == PLAIN | more
+    assert write_body("m", kind, MESSAGES, FULL) == PLAIN | more | FULL_SENT | full
