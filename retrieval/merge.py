@@ -142,10 +142,14 @@ def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbou
     """Spend `left` tokens on chunks beside the stretches, in rounds: each round offers every stretch, best first, one
     chunk after it and one before it. A chunk belongs to one stretch at most."""
     taken = {(s.version_id, chunk.ordinal) for s in stretches for chunk in s.chunks}
-    cheapest = min(chunk.tokens for s in stretches for chunk in s.chunks)
+    tokens = [chunk.tokens for s in stretches for chunk in s.chunks]
+    cheapest, mean = min(tokens), sum(tokens) / len(tokens)
     shelves: dict[int, dict[int, StoredChunk]] = {}
+    reach = min(REACH, 1 + int(left / (2 * mean * len(stretches) or 1)))  # rounds that the budget is likely to last
     growing = list(enumerate(stretches))
-    for _ in range(REACH):
+    for number in range(REACH):
+        if number == reach:  # some were at the end of their document: the others go on
+            shelves, reach = {}, REACH
         still: list[tuple[int, Stretch]] = []
         for place, stretch in growing:
             if left <= 0:
@@ -153,7 +157,7 @@ def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbou
             if place not in shelves:
                 if left < cheapest // 2:
                     return
-                shelves |= _fill_shelves(stretches, place, neighbours)
+                shelves |= _fill_shelves(stretches[place : place + ASKED_AT_ONCE], place, reach - number, neighbours)
             spent = _grow_once(stretch, shelves[place], taken, left)
             left -= spent
             if spent:
@@ -162,11 +166,10 @@ def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbou
 
 
 def _fill_shelves(
-    stretches: Sequence[Stretch], place: int, neighbours: Neighbours
+    asked: Sequence[Stretch], place: int, reach: int, neighbours: Neighbours
 ) -> dict[int, dict[int, StoredChunk]]:
-    """What lies around the stretch at `place` and those behind it, by place and ordinal; none of them has grown yet."""
-    asked = stretches[place : place + ASKED_AT_ONCE]
-    ranges = [(stretch.version_id, max(0, stretch.first - REACH), stretch.last + REACH) for stretch in asked]
+    """What lies within `reach` chunks around these stretches, the first of which is at `place`, by place and ordinal."""
+    ranges = [(stretch.version_id, max(0, stretch.first - reach), stretch.last + reach) for stretch in asked]
     return {
         number: {chunk.ordinal: chunk for chunk in found}
         for number, found in enumerate(neighbours(ranges), start=place)

@@ -31,10 +31,12 @@ from retrieval.unit_vectors import check_vectors
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float16]  # shape (n, dimension)
 
-# Candidates of the coarse look that are compared by their vectors. Measured at 1,000,000 × 512 in clusters of 500 near
-# alike: recall@10 .951 with 200, .9995 with 400, 1.000 with 1,000, which takes twice the time.
-FEWEST_CANDIDATES = 400
+# Candidates of the coarse look that are compared by their vectors, for each row wanted, and at least; twice as many in
+# a large index. Measured × 512 in clusters of near alike: recall@10 1.000 with 200 at 100,000; at 1,000,000 .951 with
+# 200, .9995 with 400 and 1.000 with 1,000, which takes twice the time.
 CANDIDATES_A_ROW = 4
+FEWEST_CANDIDATES = 200
+LARGE = 250_000
 BLOCK = 50_000  # rows that are float32 at one time while an index is built
 TRAINING_ROWS = 100_000  # of a flat index: they give its one centre
 TRAINING_ROWS_A_LIST = 64
@@ -92,7 +94,8 @@ class SealedDense:
             scores, rows = self.index.search(question, min(k, len(self.ids)))
             found = rows[0] >= 0
             return scores[0][found], self.ids[rows[0][found]]
-        rows = np.sort(self._find_candidates(question, max(FEWEST_CANDIDATES, CANDIDATES_A_ROW * k)))
+        wanted = max(FEWEST_CANDIDATES, CANDIDATES_A_ROW * k) * (2 if len(self.ids) > LARGE else 1)
+        rows = np.sort(self._find_candidates(question, wanted))
         scores = np.einsum("ij,j->i", _widen(self.vectors[rows]), question[0])
         best = np.argsort(-scores, kind="stable")[:k]
         return scores[best], self.ids[rows[best]]

@@ -21,7 +21,7 @@ def make_rows(count: int, seed: int = 3) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
 
 
-# Sealed by their codes from 11 rows on, and in lists. A look at up to 400 of them compares them all by their vectors.
+# Sealed by their codes from 11 rows on, and in lists. Looking at 200 of them is looking at most.
 CODES, LISTS = Sizes(exact=10), Sizes(exact=10, flat=20)
 
 
