@@ -66,6 +66,7 @@ bench-splitting: $(VENV)/installed-bench
 
 bench-retrieval: $(VENV)/installed-bench
 	$(BIN)/python bench/retrieving.py $(if $(MILLION),--million)
+	$(BIN)/python bench/embedding.py
 
 bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py

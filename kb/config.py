@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     )
     reranker_model: str | None = Field(None, min_length=1, max_length=255, description="model of that server")
     reranker_api_key: SecretStr | None = Field(None, description="key for that server")
+    encoder_backend: Literal["torch", "openvino"] = Field(
+        "torch", description="what computes an embedding model of this machine"
+    )
+    model_hub: Literal["huggingface", "modelscope"] = Field(
+        "huggingface", description="where `kb models pull` fetches models from"
+    )
+    models_dir: Path | None = Field(
+        None, description="folder that pulled models lie in; default: models in the data directory"
+    )
     allowed_roots: str | None = Field(
         None,
         description="folders that folder sources may lie in, with a colon between them; default: working directory",
@@ -101,10 +110,10 @@ class Settings(BaseSettings):
     retention_revisions: int = Field(0, ge=0, description="last revisions that stay restorable however old they are")
     crash: str | None = Field(None, description="for tests: name:n kills the process at the n-th pass of a crash point")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "models_dir")
     @classmethod
-    def _make_absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _make_absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("readers")
     @classmethod
@@ -142,10 +151,8 @@ class Settings(BaseSettings):
 
     @field_validator("embedding_api_key", "reranker_api_key", "llm_api_key")
     @classmethod
-    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not KEY.fullmatch(value.get_secret_value()):
-            raise ValueError("a key is printable ASCII without a space")
-        return value
+    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        return _check_key(value)
 
     @property
     def default_model(self) -> str:
@@ -166,13 +173,55 @@ class Settings(BaseSettings):
         return tuple(Path(part).expanduser().absolute() for part in named if part)
 
     @property
+    def models_folder(self) -> Path:
+        """Where pulled models lie."""
+        return self.models_dir or self.data_dir / "models"
+
+    @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'catalog.sqlite3'}"
+
+
+class HubSettings(BaseSettings):
+    """What the hubs' own programs read from the environment, under their names; set to nothing it is not set."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
+
+    hf_endpoint: str = "https://huggingface.co"
+    hf_token: SecretStr | None = None
+    modelscope_endpoint: str = "https://www.modelscope.cn"
+    modelscope_cache: Path = Path("~/.cache/modelscope")
+
+    @field_validator("hf_endpoint", "modelscope_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if not is_server(value):
+            raise ValueError("the address must begin with http:// or https://")
+        _check_address(value, "HF_TOKEN")
+        return value.rstrip("/")
+
+    @field_validator("hf_token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _check_key(value)
+
+    @property
+    def modelscope_folders(self) -> tuple[Path, ...]:
+        """Where releases of ModelScope's client have kept models, the newest first."""
+        root = self.modelscope_cache.expanduser().absolute()
+        return (root / "hub" / "models", root / "models", root / "hub", root)
 
 
 def is_server(model: str) -> bool:
     """Whether KB_EMBEDDING or KB_RERANKER names a server, not a model."""
     return model.lower().startswith(("http://", "https://"))
+
+
+def _check_key(value: SecretStr | None) -> SecretStr | None:
+    """Raises ValueError."""
+    if value is not None and not KEY.fullmatch(value.get_secret_value()):
+        raise ValueError("a key is printable ASCII without a space")
+    return value
 
 
 def _check_address(url: str, key: str) -> None:
@@ -205,5 +254,17 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(f"KB_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
-        raise StartRefused("bad_setting", faults) from None
+        raise _refuse(error, "KB_") from None
+
+
+def read_hub_settings() -> HubSettings:
+    """Raises StartRefused (`bad_setting`)."""
+    try:
+        return HubSettings()
+    except ValidationError as error:
+        raise _refuse(error, "") from None
+
+
+def _refuse(error: ValidationError, prefix: str) -> StartRefused:
+    faults = [f"{prefix}{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
+    return StartRefused("bad_setting", "; ".join(faults))

@@ -5,6 +5,7 @@
     <data>/catalog.sqlite3 the truth
     <data>/blobs, texts    immutable files by hash
     <data>/indexes         caches
+    <data>/models          pulled models, unless KB_MODELS_DIR names another folder
 
 An empty or missing database beside existing files is a loss, not a fresh start: creating a new schema over it would
 make every uploaded file unreachable without a word.

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")
+# On a CPU small batches win, since what a layer gives stays in the cache: with 1,024 tokens embedding was 10 % faster
+# than with 2,048, with fewer no faster. A GPU needs enough to be busy.
+CPU_TOKENS, GPU_TOKENS = 1 << 10, 1 << 14
 
 
 def quiet_openmp() -> None:
@@ -15,21 +21,45 @@ def quiet_openmp() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def choose_device(wanted: str) -> str:
-    """`wanted`, unless it is `auto`: the GPU if there is one, else the CPU."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hardware:
+    """What torch finds: a GPU that it can use, and which of the two computes in bfloat16 itself."""
+
+    gpu: bool
+    gpu_bfloat16: bool
+    cpu_bfloat16: bool
+
+
+def read_hardware() -> Hardware:
     import torch
 
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def choose_dtype(device: str) -> str:
-    """bfloat16 where the hardware computes in it; a CPU that only emulates it is slower than float32."""
-    import torch
-
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     able = torch.cpu.get_capabilities()
-    return "bfloat16" if any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")) else "float32"
+    gpu = torch.cuda.is_available()
+    return Hardware(
+        gpu=gpu,
+        gpu_bfloat16=gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+        cpu_bfloat16=any(able.get(flag) for flag in BFLOAT16_FLAGS),
+    )
+
+
+def choose_device(wanted: str, hardware: Hardware | None = None) -> str:
+    """`wanted`, unless it is `auto`: the GPU if there is one, else the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if (hardware or read_hardware()).gpu else "cpu"
+
+
+def choose_dtype(device: str, hardware: Hardware | None = None) -> str:
+    """bfloat16 where the hardware computes in it; a CPU that only emulates it is slower than float32."""
+    hardware = hardware or read_hardware()
+    if device.startswith("cuda"):
+        return "bfloat16" if hardware.gpu_bfloat16 else "float16"
+    return "bfloat16" if hardware.cpu_bfloat16 else "float32"
+
+
+def choose_budget(device: str) -> int:
+    """Tokens a batch, padding included."""
+    return CPU_TOKENS if device == "cpu" else GPU_TOKENS
 
 
 def pad_rows(rows: Sequence[list[int]], value: int) -> list[list[int]]:

@@ -54,7 +54,7 @@ class RerankerSettings:
 
 def say_unavailable(name: str, reason: str) -> Unavailable:
     way_out = (
-        f"put its folder on this machine and set KB_RERANKER to that folder, run `hf download {name}` where the "
+        f"put its folder on this machine and set KB_RERANKER to that folder, run `kb models pull {name}` where the "
         "network is, set KB_RERANKER to the server that runs it, or unset KB_RERANKER"
     )
     return Unavailable("reranker_unavailable", f"reranker {name!r}: {reason}; {way_out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.bootstrap.store import list_model_folders
 from ingest.encoders.model_folder import find_model_folder
 from kb.config import Settings, is_server
 from kb.errors import StartRefused
@@ -15,7 +16,8 @@ def build_reranker(settings: Settings) -> LocalReranker | RemoteReranker | None:
     if address is None:
         return None
     if model is None:
-        return LocalReranker(address, lambda name: find_model_folder(name, ()))
+        folders = list_model_folders(settings)
+        return LocalReranker(address, lambda name: find_model_folder(name, folders))
     key = settings.reranker_api_key.get_secret_value() if settings.reranker_api_key else None
     return RemoteReranker(RerankServer(base_url=address, model=model, api_key=key or None))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import time
 
 from ingest.encoders.embedding_client import EmbeddingClient, EmbeddingServer
+from ingest.encoders.sentence_transformer import EncoderSettings
 from ingest.encoders.shelf import EncoderShelf
 from ingest.splitter import SplitterSettings
 from kb.blobs import BlobStore, TextStore
@@ -15,7 +17,7 @@ from kb.catalog.catalog import Catalog
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob
 from kb.catalog.knowledge_bases import NewKnowledgeBase
-from kb.config import Settings, is_server
+from kb.config import Settings, is_server, read_hub_settings
 from kb.data_folder import DataFolder
 from kb.errors import InvalidInput, StartRefused
 from kb.garbage import Garbage
@@ -143,7 +145,16 @@ def open_store(settings: Settings, folder: DataFolder, database: Database) -> St
 
 def build_encoders(settings: Settings) -> EncoderShelf:
     """The caller closes it."""
-    return EncoderShelf(remote=_build_remote(settings))
+    return EncoderShelf(
+        folders=list_model_folders(settings),
+        settings=EncoderSettings(backend=settings.encoder_backend),
+        remote=_build_remote(settings),
+    )
+
+
+def list_model_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where a model's name is looked for before the Hugging Face cache."""
+    return (settings.models_folder, *read_hub_settings().modelscope_folders)
 
 
 def _build_remote(settings: Settings) -> EmbeddingClient | None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "check": ("api.cli.check", "Check what the server keeps."),
     "doctor": ("api.cli.doctor", "Walk the whole chain and say what is wrong."),
     "llm": ("api.cli.llm", "The chat model: start vLLM with a Qwen2.5."),
+    "models": ("api.cli.models", "List the models on this machine, or fetch one from a hub."),
     "create": ("api.cli.knowledge_bases", "Create a knowledge base."),
     "list": ("api.cli.knowledge_bases", "List the knowledge bases."),
     "edit": ("api.cli.knowledge_bases", "Rename or describe a knowledge base, or set its chunk size."),

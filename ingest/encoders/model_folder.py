@@ -13,25 +13,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ingest.encoders.model_faults import find_fault
 from kb.errors import Unavailable
-from kb.model_weights import find_weights_fault, list_weights
+from kb.model_weights import list_weights
 
 CHINESE_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 ENGLISH_INSTRUCTION = "Represent this sentence for searching relevant passages: "
 FAMILY = re.compile(r"bge-(?:small|base|large)-(zh|en)")
 INSTRUCTIONS = {"zh": CHINESE_INSTRUCTION, "en": ENGLISH_INSTRUCTION}
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 # Files that shape the vectors without being weights.
 SHAPING = ("*.json", "*.txt", "*.model", "*/config.json")
+# ModelScope's own description of a model: with it the same model would have two fingerprints.
+NEUTRAL = frozenset({"configuration.json"})
 SAMPLES, SAMPLE = 32, 1 << 16
 
 
 def say_unavailable(name: str, reason: str) -> Unavailable:
-    fetch = f"run `hf download {name}` where the network is, " if HUB_NAME.fullmatch(name) else ""
+    fetch = f"fetch it with `kb models pull {name}`, " if HUB_NAME.fullmatch(name) else ""
     way_out = (
-        f"put its folder on this machine and name that folder, {fetch}set KB_EMBEDDING to the server that runs it, "
+        f"{fetch}put its folder on this machine and name that folder, set KB_EMBEDDING to the server that runs it, "
         "or use the embedding model `builtin`"
     )
     return Unavailable("embedding_unavailable", f"embedding model {name!r}: {reason}; {way_out}")
@@ -60,16 +63,19 @@ def find_model_folder(name: str, folders: Sequence[Path]) -> Path:
         raise say_unavailable(name, "neither a folder nor a model's name") from error
 
 
+def find_cache() -> Path | None:
+    """The Hugging Face cache; None without the library that would look there."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        return None
+    return Path(HF_HUB_CACHE)
+
+
 def check_model_folder(name: str, folder: Path) -> None:
-    """Raises Unavailable (`embedding_unavailable`) when `folder` has no pooling described, or no weights."""
-    if not (folder / "modules.json").is_file():
-        raise say_unavailable(name, f"{folder} has no modules.json, so that its pooling would be guessed")
-    modules = read_json(name, folder / "modules.json")
-    entries = [entry for entry in modules if isinstance(entry, dict)] if isinstance(modules, list) else []
-    pooling = [entry for entry in entries if str(entry.get("type", "")).endswith("Pooling")]
-    if not pooling or not (folder / str(pooling[0].get("path", "")) / "config.json").is_file():
-        raise say_unavailable(name, f"{folder} describes no pooling")
-    if (fault := find_weights_fault(folder / str(entries[0].get("path", "")))) is not None:
+    """Raises Unavailable (`embedding_unavailable`) when `folder` would embed wrongly or not at all."""
+    fault = find_fault(folder, (name,))
+    if fault is not None:
         raise say_unavailable(name, fault)
 
 
@@ -103,7 +109,8 @@ def fingerprint_folder(folder: Path, instruction: str) -> str:
     Where the folder lies does not count, so that a model may be moved.
     """
     digest = hashlib.sha256(instruction.encode())
-    for path in sorted({path for pattern in SHAPING for path in folder.glob(pattern) if path.is_file()}):
+    shaping = {path for pattern in SHAPING for path in folder.glob(pattern) if path.name not in NEUTRAL}
+    for path in sorted(path for path in shaping if path.is_file()):
         digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     for path in sorted({*list_weights(folder), *(found for part in folder.iterdir() for found in list_weights(part))}):
