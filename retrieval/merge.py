@@ -168,7 +168,7 @@ def grow_stretches(stretches: Sequence[Stretch], left: int, neighbours: Neighbou
 def _fill_shelves(
     asked: Sequence[Stretch], place: int, reach: int, neighbours: Neighbours
 ) -> dict[int, dict[int, StoredChunk]]:
-    """What lies within `reach` chunks around these stretches, the first of which is at `place`, by place and ordinal."""
+    """What lies within `reach` chunks around these stretches, by place and ordinal; `place` is that of the first."""
     ranges = [(stretch.version_id, max(0, stretch.first - reach), stretch.last + reach) for stretch in asked]
     return {
         number: {chunk.ordinal: chunk for chunk in found}

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.spaces import STANDS_IN, is_of_space
+from kb.catalog.spaces import STANDS_IN
 from kb.errors import Gone, NotFound
 from kb.ports import OrdinalRange, TextSource
 from kb.types import ChangeSet, Filter, Head, IndexRow, SpaceState, StoredChunk, VisibleChunk
@@ -206,7 +206,7 @@ def _rows(space_id: int) -> Select[Any]:
         .join(t.version, t.version.c.id == t.chunk.c.version_id)
         .join(t.document, t.document.c.id == t.version.c.document_id)
         .join(t.vector, has_vector)
-        .where(is_of_space(space_id), t.document.c.deleted_at.is_(None))
+        .where(t.is_of_space(space_id), t.document.c.deleted_at.is_(None))
     )
 
 

@@ -172,7 +172,7 @@ def delete_chunks(connection: Connection, version_ids: Sequence[int], space_id: 
     for first in range(0, len(version_ids), 500):
         chosen: list[ColumnElement[bool]] = [t.chunk.c.version_id.in_(version_ids[first : first + 500])]
         if space_id is not None:
-            chosen.append(t.chunk.c.space_id == space_id)
+            chosen.append(t.is_of_space(space_id))
         inputs = select(t.chunk.c.space_id, t.chunk.c.input_sha).where(*chosen).distinct()
         orphaned = connection.execute(inputs).all()
         connection.execute(delete(t.chunk).where(*chosen))
@@ -186,8 +186,8 @@ def _delete_unused_vectors(connection: Connection, keys: Sequence[tuple[int, str
     for space_id, shas in by_space.items():
         for first in range(0, len(shas), 500):
             batch = shas[first : first + 500]
-            used = select(func.count()).where(
+            user = select(t.chunk.c.id).where(
                 t.chunk.c.space_id == t.vector.c.space_id, t.chunk.c.input_sha == t.vector.c.input_sha
             )
-            unused = (t.vector.c.space_id == space_id, t.vector.c.input_sha.in_(batch), used.scalar_subquery() == 0)
+            unused = (t.vector.c.space_id == space_id, t.vector.c.input_sha.in_(batch), ~user.exists())
             connection.execute(delete(t.vector).where(*unused))

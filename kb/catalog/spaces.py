@@ -165,7 +165,7 @@ class Spaces:
             select(t.chunk.c.id.label("chunk_id"), *(t.chunk.c[name] for name in names), t.version.c.text_sha)
             .join(t.version, t.version.c.id == t.chunk.c.version_id)
             .outerjoin(t.vector, _HAS_VECTOR)
-            .where(is_of_space(space_id), t.chunk.c.id > after, t.vector.c.input_sha.is_(None))
+            .where(t.is_of_space(space_id), t.chunk.c.id > after, t.vector.c.input_sha.is_(None))
             .order_by(t.chunk.c.id)
             .limit(limit)
         )
@@ -220,12 +220,6 @@ def select_lacking(kb_id: str, space_id: int) -> Select[Any]:
         .exists()
     )
     return select_visible(kb_id, t.version.c.id).where(or_(~_has_chunks(space_id), bare))
-
-
-def is_of_space(space_id: int) -> ColumnElement[bool]:
-    """Of chunks that are found by their own ids. Compared plainly, SQLite takes the space's index for it, and finds and
-    sorts all chunks of the space for a page of them: 17 s a page among a million, 8 ms so."""
-    return t.chunk.c.space_id + 0 == space_id
 
 
 def _to_version(row: Any) -> VersionToSplit:  # noqa: ANN401

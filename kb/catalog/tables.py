@@ -8,6 +8,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -278,3 +279,9 @@ golden_question = Table(
     Column("created_at", UtcTime, nullable=False),
     sqlite_autoincrement=True,
 )
+
+
+def is_of_space(space_id: int) -> ColumnElement[bool]:
+    """Of chunks that are found by their ids or their version. Compared plainly, SQLite takes the space's index for it,
+    and goes through all of its chunks: among a million a page of them by id took 17 s, 8 ms so."""
+    return chunk.c.space_id + 0 == space_id

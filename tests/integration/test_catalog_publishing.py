@@ -8,6 +8,7 @@ import pytest
 from fakes.store import Store, new_store, write_sentences
 from sqlalchemy import event
 
+from kb.catalog.purge import delete_chunks
 from kb.errors import StaleLease
 from kb.types import ChangeSet, DocumentStatus, Filter
 
@@ -277,3 +278,15 @@ def test_a_page_of_a_large_space_is_read_by_ids_and_not_sorted(store: Store) -> 
         plan = list_plans(store, call)
         assert any("chunk USING INTEGER PRIMARY KEY" in step for step in plan), plan
         assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_the_chunks_of_a_version_are_taken_out_without_a_walk_through_the_space(store: Store) -> None:
+    store.index({"a.txt": write_sentences(1, 2, 3)})
+
+    def take_out() -> None:
+        with store.catalog.database.write() as connection:
+            delete_chunks(connection, [newest_version(store)], store.space_id)
+
+    plan = list_plans(store, take_out)
+    assert any("chunk USING INDEX" in step and "version_id=?" in step for step in plan), plan
+    assert not any("ix_chunk_space_id_input_sha" in step and "input_sha=?" not in step for step in plan), plan
