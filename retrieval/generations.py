@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb.types import Head
-from retrieval.manifest import Unfit, read_manifest, seal_file
+from retrieval.manifest import Unfit, find_changed, read_manifest
 from retrieval.sealed import SealedDense, read_sealed
 from retrieval.terms import name_form
 
@@ -139,13 +139,8 @@ def _read_generation(folder: Path, revision: int, kb_id: str, head: Head, epoch:
         raise Outdated
     if not {f"{revision}.dense", f"{revision}.ids", f"{revision}.lexical/meta.json"} <= manifest.files.keys():
         raise Unfit("manifest: incomplete")
-    for name, seal in manifest.files.items():
-        try:
-            same = seal_file(folder / name) == seal
-        except OSError:
-            same = False
-        if not same:
-            raise Unfit(f"{name}: lost or changed")
+    if (name := find_changed(folder, manifest.files)) is not None:
+        raise Unfit(f"{name}: lost or changed")
     try:
         dense = read_sealed(folder, revision, head.dimension)
     except (ValueError, OSError) as error:

