@@ -1,7 +1,8 @@
 """From a question to a cited answer: search → write the prompt within the budget → stream → cite.
 
 Two writers do the middle: one asks the chat model, one quotes. Which one serves is decided where the server is put
-together. When a search finds nothing, neither is called.
+together. When a search finds nothing, or nothing that bears on the question by the rule of the knowledge base, neither
+is called.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class AskRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WritingTask:
-    """What a writer answers from; `passages` come best first."""
+    """What a writer answers from; `passages` come best first, `judged` when a rule has found that they bear on it."""
 
     question: str
     language: Language
@@ -56,6 +57,7 @@ class WritingTask:
     max_context_tokens: int
     max_tokens: int
     temperature: float
+    judged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,11 +198,12 @@ class Answerer:
         found = await asyncio.to_thread(self._source.search, search)
         clock.note("search")
         task = _write_task(request, question, found.passages)
-        if found.passages:
+        if found.passages and not found.refused:
+            task = replace(task, judged=found.refused is not None)
             task = replace(task, passages=await self._writer.choose_passages(task))
         yield PassagesEvent(passages=task.passages)
         draft = Draft(text=NOTHING_FOUND[task.language], refused=True)
-        if task.passages:
+        if task.passages and not found.refused:
             async with aclosing(self._writer.write(task)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Draft):

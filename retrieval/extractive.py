@@ -54,7 +54,7 @@ class ExtractiveWriter:
         return task.passages
 
     async def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
-        quotes = await asyncio.to_thread(choose_quotes, task.question, task.passages)
+        quotes = await asyncio.to_thread(choose_quotes, task.question, task.passages, judged=task.judged)
         if not quotes:
             yield NOTHING_FOUND[task.language]
             yield Draft(text=NOTHING_FOUND[task.language], refused=True)
@@ -69,11 +69,13 @@ class ExtractiveWriter:
         yield Draft(text=text, citations=citations)
 
 
-def choose_quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
-    """Up to three sentences in reading order; none when the passages share next to nothing with the question."""
+def choose_quotes(question: str, passages: Sequence[Passage], *, judged: bool = False) -> list[Quote]:
+    """Up to three sentences in reading order; none when the passages share next to nothing with the question, or, where
+    they have been judged to bear on it, nothing at all."""
     sentences = list_sentences(passages)
     claim = weigh_claim(question, sentences)
-    if measure_cover(claim, sentences) < LEAST_COVER:
+    cover = measure_cover(claim, sentences)
+    if cover == 0 or (cover < LEAST_COVER and not judged):
         return []
     kind = find_kind(question)
     speaks = _find_speaking(sentences, kind)

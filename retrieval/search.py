@@ -55,13 +55,15 @@ class SearchRequest:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
     """Passages best first; `degraded` names the steps that were asked for and could not be had. Of several knowledge
-    bases `revision` is the highest; `revisions` has that of each."""
+    bases `revision` is the highest; `revisions` has that of each. `refused` says by the rules of those asked whether
+    the passages are too far from the question; None where there is no rule."""
 
     passages: Sequence[Passage]
     revision: int
     degraded: Sequence[str]
     timings_ms: dict[str, float]
     revisions: Mapping[str, int] = field(default_factory=dict)
+    refused: bool | None = None
 
 
 @dataclass(kw_only=True, slots=True)

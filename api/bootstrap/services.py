@@ -25,6 +25,7 @@ from retrieval.chat_writer import ChatWriter
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
 from retrieval.joint import JointSearcher
+from retrieval.relevance import JudgedSource
 from retrieval.rerank import LocalReranker
 from retrieval.rerank_client import RemoteReranker
 from retrieval.search import Searcher
@@ -65,7 +66,7 @@ def build_services(store: Store) -> Services:
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
-    answerer = Answerer(joint, writer, limits, catalog.documents)
+    answerer = Answerer(JudgedSource(joint, catalog.refusals), writer, limits, catalog.documents)
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     return Services(
         store=store,

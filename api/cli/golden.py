@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import BinaryIO
+from dataclasses import asdict
+from typing import Any, BinaryIO, TypedDict, Unpack
 
 import click
 
+from api.cli.calibration import (
+    BadCalibration,
+    Calibration,
+    Labelled,
+    MixedMeasures,
+    Rate,
+    calibrate_measured,
+    read_labelled,
+)
 from api.cli.client import kb_path
 from api.cli.failures import CallFailed
 from api.cli.jobs import refuse_options
 from api.cli.output import trim_text
+from api.cli.progress import show_stage
 from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 TRIMMED = 60  # characters of a question in a table
 MOST_FAULTS = 20  # of an import, told on the terminal
 BOM = b"\xef\xbb\xbf"  # put before UTF-8 by some editors; no JSON
 FIELDS = ("question", "paths", "answers")
+
+
+class CalibrateOptions(TypedDict):
+    kb: str | None
+    most: float
+    dry_run: bool
+    force: bool
 
 
 @click.group(invoke_without_command=True)
@@ -116,6 +134,73 @@ def rm(session: Session, question_id: str, kb: str | None) -> None:
         session.output.write_json({"deleted": question_id})
     else:
         session.output.write_text(f"deleted {question_id}")
+
+
+@golden.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--most",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of answerable ones it may refuse.",
+)
+@click.option("--dry-run", is_flag=True, help="Only tell; set nothing.")
+@click.option("--force", is_flag=True, help="Set it although it is near chance.")
+@kb_option
+@talk_to_server
+def calibrate(session: Session, file: BinaryIO, **options: Unpack[CalibrateOptions]) -> None:
+    """Find below which relevance the knowledge base refuses to answer, and set it.
+
+    FILE has one JSON object a line with question and answerable, true or false; golden questions, as `export` prints
+    them, count as answerable. - reads stdin. Each is searched as `kb ask` does it.
+    """
+    try:
+        questions = read_labelled(file.read())
+    except BadCalibration as error:
+        raise click.BadParameter(str(error), param_hint="FILE") from None
+    base = choose_knowledge_base(session, options["kb"])
+    try:
+        found = calibrate_measured(questions, search_all(session, base, questions), options["most"])
+    except MixedMeasures as error:
+        raise click.ClickException(str(error)) from None
+    rule = {"threshold": found.threshold, "measure": found.measure}
+    stored = not options["dry_run"] and (options["force"] or not found.is_near_chance)
+    if stored:
+        session.client.patch(kb_path(base), {"refusal": rule})
+    if session.output.as_json:
+        rates = {name: asdict(getattr(found, name)) for name in ("answerable", "unanswerable", "auc")}
+        session.output.write_json({**rule, **rates, "near_chance": found.is_near_chance, "stored": stored})
+    else:
+        tell_calibration(session, found, stored=stored)
+
+
+def search_all(session: Session, base: str, questions: Sequence[Labelled]) -> list[dict[str, Any] | None]:
+    """The relevance of what is found for each question; None where nothing is."""
+    path, found = kb_path(base, "search"), []
+    with show_stage("questions", len(questions)) as stage:
+        for one in questions:
+            found.append(session.client.post(path, {"query": one.question, "relevance": True})["relevance"])
+            stage.advance(1)
+    return found
+
+
+def tell_calibration(session: Session, found: Calibration, *, stored: bool) -> None:
+    rows = [
+        ("threshold", f"{found.threshold:.4f}", f"by {found.measure}"),
+        ("refused, answerable", *format_rate(found.answerable)),
+        ("refused, unanswerable", *format_rate(found.unanswerable)),
+        ("told apart (AUC)", *format_rate(found.auc)),
+    ]
+    session.output.write_table(("", "", "95 % interval"), rows)
+    if found.is_near_chance:
+        session.output.say("near chance: relevance hardly tells these questions apart; a chat model must")
+    if not stored:
+        session.output.say("nothing was set" + ("; --force sets it" if found.is_near_chance else ""))
+
+
+def format_rate(rate: Rate) -> tuple[str, str]:
+    return f"{rate.share:.3f}", f"{rate.low:.3f} to {rate.high:.3f}"
 
 
 @golden.command()

@@ -13,6 +13,7 @@ from api.responses import JsonAnswer
 from api.schemas.search import JointSearchBody, SearchAnswer, SearchBody, name_all, read_request, show_result
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from retrieval.question import check_question
+from retrieval.relevance import measure_relevance
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
 
@@ -39,4 +40,6 @@ def _check_query(request: Request, body: SearchBody) -> str:
 
 def _search(request: Request, body: SearchBody, query: str, asked: Sequence[KnowledgeBaseKey]) -> Response:
     wanted = read_request(body, [one.id for one in asked], query)
-    return JsonAnswer(show_result(get_services(request).joint.search(wanted), name_all(asked)))
+    found = get_services(request).joint.search(wanted)
+    relevance = measure_relevance(query, found.passages) if body.relevance and found.passages else None
+    return JsonAnswer(show_result(found, name_all(asked), relevance))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from api.schemas.text import Description, Language, Name, RequestBody
-from kb.types import KnowledgeBase
+from kb.types import KnowledgeBase, RefusalRule, RelevanceMeasure
 
 ChunkTokens = Annotated[int, Field(ge=16, le=256)]
 
@@ -29,13 +29,21 @@ class GateChange(RequestBody):
     mrr_fall: float | None = Field(None, ge=0, le=1)
 
 
+class RefusalChange(RequestBody):
+    """Questions less relevant than `threshold` are refused; `measure` is that of the search that found it."""
+
+    threshold: float = Field(ge=0, le=1)
+    measure: Literal["vectors", "words", "rerank"]
+
+
 class KnowledgeBaseChange(RequestBody):
-    """`chunk_tokens` is applied by the next full re-index."""
+    """`chunk_tokens` is applied by the next full re-index; null takes `refusal` away."""
 
     name: Name | None = None
     description: Description | None = None
     gate: GateChange | None = None
     vanish_share: float | None = Field(None, ge=0, le=1)
+    refusal: RefusalChange | None = None
     chunk_tokens: ChunkTokens | None = None
 
 
@@ -43,6 +51,12 @@ class KnowledgeBaseChange(RequestBody):
 class GateAnswer:
     hit_rate_fall: float
     mrr_fall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusalAnswer:
+    threshold: float
+    measure: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +76,7 @@ class KnowledgeBaseAnswer:
     chunks: int
     gate: GateAnswer
     vanish_share: float
+    refusal: RefusalAnswer | None
     created_at: datetime
 
 
@@ -70,6 +85,12 @@ def read_changes(body: KnowledgeBaseChange) -> tuple[dict[str, str], dict[str, f
     fields = body.model_dump(exclude_none=True, include={"name", "description"})
     limits = body.model_dump(exclude_none=True, include={"vanish_share"})
     return fields, limits | (body.gate.model_dump(exclude_none=True) if body.gate else {}), body.chunk_tokens
+
+
+def read_refusal(body: KnowledgeBaseChange) -> RefusalRule | None:
+    if body.refusal is None:
+        return None
+    return RefusalRule(threshold=body.refusal.threshold, measure=RelevanceMeasure(body.refusal.measure))
 
 
 def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
@@ -87,5 +108,10 @@ def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
         chunks=found.chunks,
         gate=GateAnswer(hit_rate_fall=found.limits.hit_rate_fall, mrr_fall=found.limits.mrr_fall),
         vanish_share=found.limits.vanish_share,
+        refusal=_show_refusal(found.refusal) if found.refusal else None,
         created_at=found.created_at,
     )
+
+
+def _show_refusal(rule: RefusalRule) -> RefusalAnswer:
+    return RefusalAnswer(threshold=rule.threshold, measure=rule.measure.value)

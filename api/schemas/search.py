@@ -12,6 +12,7 @@ from api.schemas.text import PathPrefix, RequestBody, check_metadata
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from kb.types import Filter
 from retrieval.passages import Passage
+from retrieval.relevance import Relevance
 from retrieval.search import TOP_K_LIMIT, SearchRequest, SearchResult
 
 MOST_TOKENS = 100_000
@@ -33,6 +34,7 @@ class SearchBody(RequestBody):
     rerank: bool | None = None
     merge: bool = True
     max_tokens: int = Field(2048, ge=1, le=MOST_TOKENS)
+    relevance: bool = False
     filter: SearchFilter | None = None
 
 
@@ -93,14 +95,24 @@ class PassageAnswer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RelevanceAnswer:
+    """How much the passages together bear on the query, 0 to 1, and by what: what a rule of refusal is held against."""
+
+    value: float
+    measure: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchAnswer:
-    """Of several knowledge bases `revision` is the highest; `revisions` has that of each, by id."""
+    """Of several knowledge bases `revision` is the highest; `revisions` has that of each, by id. `relevance` is null
+    unless it was asked for and something was found."""
 
     passages: Sequence[PassageAnswer]
     revision: int
     revisions: Mapping[str, int]
     degraded: Sequence[str]
     timings_ms: Mapping[str, float]
+    relevance: RelevanceAnswer | None
 
 
 Names = Mapping[str, KnowledgeBaseName]  # by id
@@ -155,11 +167,12 @@ def show_passage(found: Passage, names: Names) -> PassageAnswer:
     )
 
 
-def show_result(found: SearchResult, names: Names) -> SearchAnswer:
+def show_result(found: SearchResult, names: Names, relevance: Relevance | None) -> SearchAnswer:
     return SearchAnswer(
         passages=[show_passage(passage, names) for passage in found.passages],
         revision=found.revision,
         revisions=found.revisions,
         degraded=found.degraded,
         timings_ms=found.timings_ms,
+        relevance=RelevanceAnswer(value=relevance.value, measure=relevance.measure.value) if relevance else None,
     )

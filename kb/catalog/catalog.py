@@ -13,6 +13,7 @@ from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
+from kb.catalog.refusals import Refusals
 from kb.catalog.restoring import Restores
 from kb.catalog.retired_spaces import RetiredSpaces
 from kb.catalog.reuse import KnownContent
@@ -32,6 +33,7 @@ class Catalog:
     def __init__(self, database: Database, blobs: BlobStore, texts: TextStore) -> None:
         self.database = database
         self.knowledge_bases = KnowledgeBases(database)
+        self.refusals = Refusals(database)
         self.documents = Documents(database)
         self.uploads = Uploads(database, blobs.exists)
         self.jobs = Jobs(database)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
+from kb.catalog.refusals import read_refusal
 from kb.errors import Conflict, NotFound
 from kb.types import JobKind, KnowledgeBase, Lane, SafetyLimits, SpaceState
 
@@ -266,6 +267,7 @@ def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
         documents=row["documents"] or 0,
         chunks=row["chunks"] or 0,
         limits=_read_limits(row["settings"]),
+        refusal=read_refusal(row["settings"], row["embedding_model"]),
         created_at=row["created_at"],
     )
 

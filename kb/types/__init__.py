@@ -18,6 +18,7 @@ from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Counts, Filter, Head, IndexRow, Match, Offsets, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
+from kb.types.refusal import RefusalRule, RelevanceMeasure
 from kb.types.revisions import Revision, RevisionPaths
 from kb.types.sources import Source, SourceKind
 from kb.types.syncs import KnownFile, SourceFile, SyncChange
@@ -52,6 +53,8 @@ __all__ = [
     "Page",
     "PageVerdict",
     "ParsedDocument",
+    "RefusalRule",
+    "RelevanceMeasure",
     "Revision",
     "RevisionKind",
     "RevisionPaths",

@@ -10,6 +10,7 @@ from typing import Any
 
 from kb.types.gate import SafetyLimits
 from kb.types.parsed import PageVerdict, TextChunk
+from kb.types.refusal import RefusalRule
 
 Metadata = Mapping[str, Any]
 
@@ -58,6 +59,7 @@ class KnowledgeBase:
     documents: int
     chunks: int
     limits: SafetyLimits
+    refusal: RefusalRule | None
     created_at: datetime
 
 

@@ -72,3 +72,29 @@ def test_what_goes_wrong_is_said(run: Run) -> None:
     assert "lines.1" in refused.stderr
     assert "lines.2" in refused.stderr
     assert run("golden", "run", "--kb", "nothing").exit_code == 4
+
+
+def test_what_cannot_be_told_apart_sets_nothing(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    questions = [f"Who looks after building {number}?" for number in range(10)]
+    lines = [{"question": one, "answerable": label} for label in (True, False) for one in questions]
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    done = run("golden", "calibrate", str(file))
+    assert done.exit_code == 0
+    assert "told apart (AUC)       0.500" in done.stdout
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()][-2:] == [
+        "near chance",
+        "nothing was set; --force sets it",
+    ]
+    told = json.loads(run("golden", "calibrate", str(file), "--force", "--json").stdout)
+    assert (told["near_chance"], told["stored"]) == (True, True)
+
+
+def test_a_calibration_that_cannot_be_done_says_why(run: Run, tmp_path: Path) -> None:
+    few = run("golden", "calibrate", "-", input='{"question": "q", "answerable": true}')
+    assert (few.exit_code, "1 answerable questions are too few" in few.stderr) == (2, True)
+    assert run("create", "empty").exit_code == 0
+    lines = [json.dumps({"question": "年假", "answerable": label}) for label in (True, False) for _ in range(10)]
+    nothing = run("golden", "calibrate", "-", "--kb", "empty", input="\n".join(lines))
+    assert (nothing.exit_code, "the searches found nothing" in nothing.stderr) == (1, True)
+    assert run("delete", "empty", "--yes").exit_code == 0

@@ -52,7 +52,7 @@ def test_a_knowledge_base_from_creation_to_deletion(fresh):
     made = fresh.create(" 天文台 ", description="x", language="zh")
     assert set(made) == {
         "id", "name", "description", "language", "embedding_model", "dimension", "chunk_tokens", "wanted_chunk_tokens",
-        "revision", "documents", "chunks", "gate", "vanish_share", "created_at",
+        "revision", "documents", "chunks", "gate", "vanish_share", "refusal", "created_at",
     }  # fmt: skip
     assert (made["name"], made["language"], made["embedding_model"], made["dimension"]) == (
         "天文台",
@@ -375,7 +375,7 @@ def test_a_job_there_is_not(server, method, path):
 
 def test_a_search_answers_in_the_shape_of_the_contract(server):
     body = server.request("POST", f"{KB}/read/search", json={"query": "望远镜的口径是多少"}).json()
-    assert set(body) == {"passages", "revision", "revisions", "degraded", "timings_ms"}
+    assert set(body) == {"passages", "revision", "revisions", "degraded", "timings_ms", "relevance"}
     assert set(body["timings_ms"]) == {"embed", "dense", "lexical", "fuse", "rerank", "merge", "total"}
     assert body["degraded"] == []
     passage = body["passages"][0]

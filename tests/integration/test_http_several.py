@@ -74,7 +74,7 @@ def test_the_best_passage_is_of_the_knowledge_base_that_knows(
 
 def test_the_answer_has_every_field_of_the_contract(server: LocalServer, ids: dict[str, str]) -> None:
     told = post(server, "search", ALL, query=ZH)
-    assert set(told) == {"passages", "revision", "revisions", "degraded", "timings_ms"}
+    assert set(told) == {"passages", "revision", "revisions", "degraded", "timings_ms", "relevance"}
     assert told["revision"] == 2
     assert told["revisions"] == {ids["制度"]: 1, ids["manual"]: 2, ids["other"]: 1}
     assert set(told["timings_ms"]) == {"embed", "dense", "lexical", "fuse", "rerank", "merge", "total"}

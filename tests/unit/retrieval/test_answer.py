@@ -37,10 +37,13 @@ class ScriptedSource:
     def __init__(self, *passages: Passage) -> None:
         self.passages = passages
         self.asked: list[SearchRequest] = []
+        self.refused: bool | None = None
 
     def search(self, request: SearchRequest) -> SearchResult:
         self.asked.append(request)
-        return SearchResult(passages=self.passages, revision=12, degraded=("dense",), timings_ms={"total": 1.0})
+        return SearchResult(
+            passages=self.passages, revision=12, degraded=("dense",), timings_ms={"total": 1.0}, refused=self.refused
+        )
 
 
 def collect(answerer: Answerer, request: AskRequest = ASK) -> list[AnswerEvent]:
@@ -95,6 +98,33 @@ def test_nothing_found_is_refused_without_the_model(question: str, sentence: str
     assert done.answer.answer == token.text
     assert done.answer.answer.startswith(sentence)
     assert (list(done.answer.citations), done.answer.usage) == ([], None)
+
+
+@pytest.mark.parametrize(("question", "sentence"), [("Why?", "Nothing in the"), ("为什么？", "知识库中没有找到")])
+def test_what_a_rule_refuses_reaches_no_model(question: str, sentence: str) -> None:
+    model, source = ScriptedChatModel("never"), ScriptedSource(CAMERA)
+    source.refused = True
+    passages, token, done = collect(Answerer(source, ChatWriter(model)), replace(ASK, question=question))
+    assert isinstance(passages, PassagesEvent)
+    assert isinstance(done, DoneEvent)
+    assert (model.asked, model.counted) == ([], 0)
+    assert token == TokenEvent(text=done.answer.answer)
+    assert done.answer.answer.startswith(sentence)
+    assert (done.answer.refused, list(done.answer.passages)) == (True, [CAMERA])
+
+
+def test_a_rule_takes_the_place_of_the_fixed_threshold() -> None:
+    source, request = ScriptedSource(CAMERA), replace(ASK, question="Which museum in Vienna has shown a camera?")
+    (_, _, without) = collect(Answerer(source, ExtractiveWriter()), request)
+    assert isinstance(without, DoneEvent)
+    assert without.answer.refused
+    source.refused = False
+    answer = collect(Answerer(source, ExtractiveWriter()), request)[-1]
+    assert isinstance(answer, DoneEvent)
+    assert (answer.answer.refused, answer.answer.citations[0].number) == (False, 1)
+    nothing = collect(Answerer(source, ExtractiveWriter()), replace(request, question="Vienna?"))[-1]
+    assert isinstance(nothing, DoneEvent)
+    assert nothing.answer.refused
 
 
 def test_the_model_gets_instructions_history_and_passages() -> None:
