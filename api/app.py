@@ -24,6 +24,7 @@ from api.openapi import PAGE_POLICY, describe_api, write_docs_page
 from api.routes import (
     ask,
     contents,
+    conversations,
     documents,
     explain,
     golden_questions,
@@ -51,6 +52,7 @@ NOUNS = (
     search,
     explain,
     ask,
+    conversations,
 )
 SEALERS = 16  # threads that wait for the disk, not for the processor
 

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")
     retention_days: float = Field(7, ge=1 / 24, description="how long replaced versions are kept; at least an hour")
     retention_revisions: int = Field(0, ge=0, description="last revisions that stay restorable however old they are")
+    conversation_days: float = Field(
+        30, ge=0, le=36_500, description="days that a conversation is kept which nobody goes on with; 0 keeps none"
+    )
     crash: str | None = Field(None, description="for tests: name:n kills the process at the n-th pass of a crash point")
 
     @field_validator("data_dir", "models_dir")

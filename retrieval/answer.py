@@ -1,4 +1,4 @@
-"""From a question to a cited answer: search → write the prompt within the budget → stream → cite.
+"""From a question to a cited answer: complete it → search → write the prompt within the budget → stream → cite.
 
 Two writers do the middle: one asks the chat model, one quotes. Which one serves is decided where the server is put
 together. When a search finds nothing, or nothing that bears on the question by the rule of the knowledge base, neither
@@ -18,6 +18,7 @@ from kb.errors import InvalidInput
 from kb.types import Filter
 from retrieval.citations import Citation, PageSource, place_on_pages
 from retrieval.events import Usage
+from retrieval.follow_up import Rewriter, RuleRewriter
 from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
@@ -44,6 +45,7 @@ class AskRequest:
     language: Literal["auto", "zh", "en"] = "auto"
     only: Filter | None = None
     conversation_id: str | None = None
+    keep: bool = False  # begins a conversation when it names none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,12 +171,15 @@ class Answerer:
         writer: AnswerWriter,
         limits: AnswerLimits | None = None,
         pages: PageSource | None = None,
+        rewriter: Rewriter | None = None,
     ) -> None:
-        """Without `pages` a citation says the pages of its whole passage."""
+        """Without `pages` a citation says the pages of its whole passage; without a rewriter follow-ups are completed
+        by rule."""
         self._source = source
         self._pages = pages
         self._writer = writer
         self._limits = limits or AnswerLimits()
+        self._rewriter = rewriter or RuleRewriter()
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer. Raises what `stream` raises."""
@@ -194,10 +199,14 @@ class Answerer:
         """
         clock = _Clock()
         question = self._check_request(request)
+        language = choose_language(question, request.language)
+        if request.history:
+            question = await self._rewriter.rewrite(question, request.history)
+            clock.note("rewrite")
         search = _write_search(request, question)
         found = await asyncio.to_thread(self._source.search, search)
         clock.note("search")
-        task = _write_task(request, question, found.passages)
+        task = _write_task(request, question, language, found.passages)
         if found.passages and not found.refused:
             task = replace(task, judged=found.refused is not None)
             task = replace(task, passages=await self._writer.choose_passages(task))
@@ -263,10 +272,10 @@ def _write_search(request: AskRequest, question: str) -> SearchRequest:
     )
 
 
-def _write_task(request: AskRequest, question: str, passages: Sequence[Passage]) -> WritingTask:
+def _write_task(request: AskRequest, question: str, language: Language, passages: Sequence[Passage]) -> WritingTask:
     return WritingTask(
         question=question,
-        language=choose_language(question, request.language),
+        language=language,
         passages=passages,
         history=request.history,
         max_context_tokens=request.max_context_tokens,

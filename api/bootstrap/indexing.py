@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 
 from api.bootstrap.store import Store
@@ -176,7 +176,14 @@ class Indexing:
         if removed:
             log.info("garbage.swept files=%d", removed)
         self._collect_spaces()
+        self._forget_conversations()
         self._seal_due()
+
+    def _forget_conversations(self) -> None:
+        """After `conversation_days`; 0 stops keeping new ones, and what was kept before goes as well."""
+        limit = datetime.now(UTC) - timedelta(days=self._store.settings.conversation_days)
+        while self._store.catalog.conversations.forget_idle(limit):
+            pass
 
     def _collect_spaces(self) -> None:
         """Take out spaces whose grace time is over or that no job builds any more: index files first, then rows."""

@@ -22,12 +22,14 @@ from retrieval.chat.langchain import LangChainChatModel, load_langchain
 from retrieval.chat.model import ServedChatModel
 from retrieval.chat.server import ChatLimits, ChatServer
 from retrieval.chat_writer import ChatWriter
+from retrieval.conversation import Talker
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
 from retrieval.joint import JointSearcher
 from retrieval.relevance import JudgedSource
 from retrieval.rerank import LocalReranker
 from retrieval.rerank_client import RemoteReranker
+from retrieval.rewriting import ModelRewriter
 from retrieval.search import Searcher
 from retrieval.state import IndexShelf
 
@@ -42,6 +44,7 @@ class Services:
     joint: JointSearcher
     explainer: Explainer
     answerer: Answerer
+    talker: Talker
     chat: ServedChatModel | None
     reranker: LocalReranker | RemoteReranker | None
     sources: SourceRegistry
@@ -66,7 +69,8 @@ def build_services(store: Store) -> Services:
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
-    answerer = Answerer(JudgedSource(joint, catalog.refusals), writer, limits, catalog.documents)
+    source, rewriter = JudgedSource(joint, catalog.refusals), ModelRewriter(chat) if chat else None
+    answerer = Answerer(source, writer, limits, catalog.documents, rewriter)
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     return Services(
         store=store,
@@ -75,6 +79,7 @@ def build_services(store: Store) -> Services:
         joint=joint,
         explainer=Explainer(searcher, catalog.feed, catalog.traces),
         answerer=answerer,
+        talker=Talker(answerer, catalog.conversations, keeps=settings.conversation_days > 0),
         chat=chat,
         reranker=reranker,
         sources=SourceRegistry(catalog.sources, roots, _read_clock),

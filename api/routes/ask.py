@@ -16,7 +16,8 @@ from api.schemas.ask import AskAnswer, AskBody, JointAskBody, read_question, sho
 from api.schemas.search import Names, name_all, show_passage
 from api.sse import Event, EventStream
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
-from retrieval.answer import Answerer, AskRequest, DoneEvent, PassagesEvent
+from retrieval.answer import AskRequest, DoneEvent, PassagesEvent
+from retrieval.conversation import Talker
 
 router = APIRouter(prefix="/api/v1", tags=["ask"])
 
@@ -47,15 +48,15 @@ async def ask_several(request: Request, body: Annotated[JointAskBody, Depends(re
 
 
 def _answer(request: Request, body: AskBody, asked: Sequence[KnowledgeBaseKey]) -> Response:
-    question, names, answerer = read_question(body, asked), name_all(asked), get_services(request).answerer
+    question, names, talker = read_question(body, asked), name_all(asked), get_services(request).talker
     if body.stream:
-        return EventStream(stream_answer(answerer, question, names))
-    return AwaitedAnswer(answerer.answer(question), lambda answer: show_answer(answer, names))
+        return EventStream(stream_answer(talker, question, names))
+    return AwaitedAnswer(talker.answer(question), lambda answer: show_answer(answer, names))
 
 
-async def stream_answer(answerer: Answerer, question: AskRequest, names: Names) -> AsyncGenerator[Event, None]:
+async def stream_answer(talker: Talker, question: AskRequest, names: Names) -> AsyncGenerator[Event, None]:
     """The events of the contract; closing it ends the chat model's call."""
-    async with aclosing(answerer.stream(question)) as events:
+    async with aclosing(talker.stream(question)) as events:
         async for event in events:
             if isinstance(event, PassagesEvent):
                 passages = [show_passage(found, names) for found in event.passages]

@@ -26,7 +26,8 @@ from retrieval.events import Usage
 from retrieval.prompt import ChatMessage
 from retrieval.search import TOP_K_LIMIT
 
-MOST_TURNS = 1_000
+MOST_TURNS = 2_000  # messages; the answer is written from the newest of them
+LONGEST_ID = 64
 
 
 class Turn(RequestBody):
@@ -35,10 +36,15 @@ class Turn(RequestBody):
 
 
 class AskBody(RequestBody):
-    """The bounds of `max_context_tokens`, `max_tokens` and `temperature` are the answerer's."""
+    """The bounds of `max_context_tokens`, `max_tokens` and `temperature` are the answerer's.
+
+    Without `conversation_id` and `history` a question begins a conversation; with `history`, were it empty, the caller
+    keeps it.
+    """
 
     question: str
     history: list[Turn] = Field(default_factory=list, max_length=MOST_TURNS)
+    conversation_id: str | None = Field(None, max_length=LONGEST_ID)
     stream: bool = False
     top_k: int = Field(8, ge=1, le=TOP_K_LIMIT)
     max_context_tokens: int = 2_048
@@ -105,6 +111,8 @@ def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskReques
         temperature=body.temperature,
         language=body.language,
         only=read_filter(body.filter),
+        conversation_id=body.conversation_id,
+        keep="history" not in body.model_fields_set,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kb.blobs import BlobStore, TextStore
 from kb.catalog.candidate import Candidates
+from kb.catalog.conversations import Conversations
 from kb.catalog.database import Database
 from kb.catalog.documents import Documents
 from kb.catalog.feed import CatalogFeed
@@ -52,6 +53,7 @@ class Catalog:
         self.feed = CatalogFeed(database, texts)
         self.traces = Traces(database)
         self.golden = GoldenQuestions(database)
+        self.conversations = Conversations(database)
         self.candidates = Candidates(database, self.feed)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, Select, and_, case, delete, func,
 
 from kb import crash
 from kb.catalog import tables as t
+from kb.catalog.conversations import forget_quotes
 from kb.catalog.database import Database
 from kb.catalog.purge import Purged, delete_versions
 from kb.catalog.revisions import RevisionDraft, write_revision
@@ -176,6 +177,7 @@ def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[s
         return Purged()
     now = datetime.now(UTC)
     _log_removal(connection, kb_id, document_ids)
+    forget_quotes(connection, document_ids)
     sha256s: set[str] = set()
     text_shas: set[str] = set()
     for first in range(0, len(document_ids), 500):

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, 
 from sqlalchemy.exc import IntegrityError
 
 from kb.catalog import tables as t
+from kb.catalog.conversations import forget_conversations
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
 from kb.catalog.refusals import read_refusal
@@ -147,6 +148,7 @@ class KnowledgeBases:
             found = _fetch(connection, kb_id)
             now = datetime.now(UTC)
             connection.execute(update(t.knowledge_base).where(t.knowledge_base.c.id == found.id).values(deleted_at=now))
+            forget_conversations(connection, found.id)
             cancel_jobs(connection, t.job.c.kb_id == found.id, "the knowledge base was deleted")
             enqueue_job(
                 connection, NewJob(kind=JobKind.PURGE, lane=Lane.BULK, kb_id=found.id, dedupe_key=f"purge:{found.id}")

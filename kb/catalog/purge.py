@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, delete, func, select, update
 
 from kb.catalog import tables as t
+from kb.catalog.conversations import forget_conversations, is_cited
 from kb.catalog.database import Database
 from kb.types import VersionState
 
@@ -68,6 +69,7 @@ class Purges:
         """Take out what is left of a deleted knowledge base after its versions."""
         spaces = select(t.space.c.id).where(t.space.c.kb_id == kb_id)
         with self._database.write() as connection:
+            forget_conversations(connection, kb_id)
             connection.execute(delete(t.change_log).where(t.change_log.c.kb_id == kb_id))
             connection.execute(delete(t.revision).where(t.revision.c.kb_id == kb_id))
             connection.execute(delete(t.idempotency_key).where(t.idempotency_key.c.kb_id == kb_id))
@@ -113,7 +115,7 @@ def _expired(older_than: datetime, keep_revisions: int) -> Select[Any]:
         .join(t.knowledge_base, t.knowledge_base.c.id == t.document.c.kb_id)
         .join(t.revision, ended)
         .where((t.version.c.state == VersionState.SUPERSEDED) | (t.version.c.updated_at < older_than))
-        .where(t.revision.c.created_at < older_than, is_due)
+        .where(t.revision.c.created_at < older_than, is_due, ~is_cited())
         # it answered up to the revision before the one that closed it
         .where(t.revision.c.number <= t.knowledge_base.c.head_revision - keep_revisions + 1)
     )

@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeDecorator
 
-# Explicit constraint names, so that a migration can name what it changes on every database.
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-metadata = MetaData(naming_convention=NAMING)
-
-# SQLite autoincrements only columns declared exactly INTEGER; PostgreSQL wants room for more than 2^31 chunks.
-Key = BigInteger().with_variant(Integer, "sqlite")
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes on every database (SQLite forgets the zone)."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from kb.catalog.columns import Key, UtcTime, metadata
 
 instance = Table(
     "instance",
@@ -278,6 +246,50 @@ golden_question = Table(
     Column("answers", JSON, nullable=False),  # strings one of which the passage must hold; none: any
     Column("created_at", UtcTime, nullable=False),
     sqlite_autoincrement=True,
+)
+
+conversation = Table(
+    "conversation",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+conversation_base = Table(
+    "conversation_base",
+    metadata,
+    Column("conversation_id", ForeignKey("conversation.id"), primary_key=True),
+    Column("kb_id", ForeignKey("knowledge_base.id"), primary_key=True, index=True),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("conversation_id", ForeignKey("conversation.id"), nullable=False, index=True),
+    *(Column(name, Text, nullable=False) for name in ("question", "query")),
+    Column("answer", Text),  # null: taken out with a document that it rested on
+    Column("refused", Boolean, nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+citation = Table(
+    "citation",
+    metadata,
+    Column("message_id", ForeignKey("message.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kb_id", String(32), nullable=False),
+    Column("document_id", String(32), nullable=False),  # no foreign key: it tells of a document that is gone
+    Column("path", Text, nullable=False),
+    *(Column(name, Integer, nullable=False) for name in ("version", "page_start", "page_end", "start", "end")),
+    Column("quote", Text),  # null: the document was deleted
+    Index("ix_citation_document_id_version", "document_id", "version"),
 )
 
 

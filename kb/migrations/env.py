@@ -2,11 +2,14 @@
 
 from alembic import context
 
-from kb.catalog.tables import metadata
+from kb.catalog import tables
 
 connection = context.config.attributes["connection"]
 # render_as_batch: SQLite cannot alter most things in place, Alembic then copies the table.
 context.configure(
-    connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=False
+    connection=connection,
+    target_metadata=tables.instance.metadata,
+    render_as_batch=True,
+    transaction_per_migration=False,
 )
 context.run_migrations()

@@ -1,5 +1,6 @@
 """Domain types: frozen, keyword-only, free of any framework. They are what crosses package borders."""
 
+from kb.types.conversations import Conversation, KeptCitation, KeptTurn, NewTurn
 from kb.types.documents import (
     ChunkToStage,
     Document,
@@ -29,6 +30,7 @@ __all__ = [
     "Candidate",
     "ChangeSet",
     "ChunkToStage",
+    "Conversation",
     "Counts",
     "Document",
     "DocumentError",
@@ -43,12 +45,15 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "KeptCitation",
+    "KeptTurn",
     "KnowledgeBase",
     "KnownFile",
     "Lane",
     "Match",
     "Metadata",
     "NewGoldenQuestion",
+    "NewTurn",
     "Offsets",
     "Page",
     "PageVerdict",

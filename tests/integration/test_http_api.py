@@ -470,7 +470,7 @@ def test_an_answer_cites_in_the_shape_of_the_contract(server):
         "answer", "refused", "citations", "passages", "query", "model", "usage", "revision", "conversation_id",
         "timings_ms",
     }  # fmt: skip
-    assert (body["refused"], body["usage"], body["conversation_id"]) == (False, None, None)
+    assert (body["refused"], body["usage"], len(body["conversation_id"])) == (False, None, 32)
     citation = body["citations"][0]
     assert set(citation) >= {"number", "document", "version", "page_start", "page_end", "start", "end", "quote"}
     text = server.request("GET", f"{KB}/read/documents/{citation['document']['id']}/text").json()["text"]
@@ -480,7 +480,7 @@ def test_an_answer_cites_in_the_shape_of_the_contract(server):
 
 
 def test_a_streamed_answer_ends_with_the_whole_one(server):
-    body = {"question": "望远镜的口径是多少？", "stream": True}
+    body = {"question": "望远镜的口径是多少？", "stream": True, "history": []}
     answer = server.request("POST", f"{KB}/read/ask", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -502,7 +502,8 @@ def test_a_streamed_answer_ends_with_the_whole_one(server):
         ({"question": ""}, 422, "question_empty"),
         ({"history": [{"role": "system", "content": "x"}]}, 422, "bad_role"),
         ({"temperature": 3}, 422, "bad_temperature"),
-        ({"conversation_id": None}, 422, "unknown_field"),
+        ({"conversation_id": 5}, 422, "bad_conversation_id"),
+        ({"conversation_id": "none"}, 404, "conversation_not_found"),
     ],
 )
 def test_a_stream_that_cannot_begin_has_its_own_status(server, changes, status, code):

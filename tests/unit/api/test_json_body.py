@@ -88,7 +88,7 @@ def test_top_k_out_of_range_or_of_another_type(top_k):
         (AskBody, {"question": "q", "history": [{"role": "user"}]}, "missing_field"),
         (AskBody, {"question": "q", "history": [{"role": "user", "content": 1}]}, "bad_history"),
         (AskBody, {"question": "q", "history": [{"role": "user", "content": "", "tool_calls": []}]}, "unknown_field"),
-        (AskBody, {"question": "q", "conversation_id": "c"}, "unknown_field"),
+        (AskBody, {"question": "q", "conversation_id": 1}, "bad_conversation_id"),
         (AskBody, {"question": "q", "logit_bias": {}}, "unknown_field"),
         (AskBody, {"question": "q", "language": "de"}, "bad_language"),
         (AskBody, {"question": "q", "temperature": "0"}, "bad_temperature"),
