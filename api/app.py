@@ -31,6 +31,7 @@ from api.routes import (
     health,
     jobs,
     knowledge_bases,
+    openai,
     reindexing,
     revisions,
     search,
@@ -53,6 +54,7 @@ NOUNS = (
     explain,
     ask,
     conversations,
+    openai,
 )
 SEALERS = 16  # threads that wait for the disk, not for the processor
 
@@ -106,30 +108,33 @@ def _add_description(app: FastAPI) -> None:
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    del request
     if not isinstance(error, KbError) or (problem := to_problem(error)).status == 500:
         raise error  # the boundary logs it
-    return render_problem(problem)
+    return render_problem(problem, request.url.path)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     """Query parameters alone: bodies are read by `read_json`."""
-    del request
     if not isinstance(error, RequestValidationError):
         raise error
-    return render_problem(to_problem(refuse_faults([to_fault(fault["loc"][1:], fault) for fault in error.errors()])))
+    refusal = refuse_faults([to_fault(fault["loc"][1:], fault) for fault in error.errors()])
+    return render_problem(to_problem(refusal), request.url.path)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    return render_problem(_describe_http(request, error), request.url.path)
+
+
+def _describe_http(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 405:
         allow = ", ".join(list_methods(request.app, request.url.path))
         detail = f"{request.method[:16]} is not possible here; use {allow}"
-        return render_problem(Problem(status=405, code="method_not_allowed", detail=detail, headers={"allow": allow}))
+        return Problem(status=405, code="method_not_allowed", detail=detail, headers={"allow": allow})
     if error.status_code == 404:
-        return render_problem(Problem(status=404, code="not_found", detail="there is nothing at this address"))
-    return render_problem(Problem(status=error.status_code, code="bad_request", detail=str(error.detail)))
+        return Problem(status=404, code="not_found", detail="there is nothing at this address")
+    return Problem(status=error.status_code, code="bad_request", detail=str(error.detail))
 
 
 def list_methods(app: FastAPI, path: str) -> list[str]:

@@ -71,7 +71,7 @@ class Boundary:
         try:
             if _is_cross_site(scope):
                 refusal = BadRequest("cross_site", "a page of another site may not change anything here")
-                await render_problem(to_problem(refusal))(scope, receive, send)
+                await render_problem(to_problem(refusal), scope["path"])(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         except ClientDisconnect:
@@ -79,7 +79,7 @@ class Boundary:
         except Exception as error:  # noqa: BLE001  # the boundary: the caller learns no more than that it failed
             log.error("request.failed id=%s %s", exchange.request_id, describe_fault(error))
             if not exchange.status:  # else an answer is under way, and returning breaks the connection off
-                await render_problem(internal_problem())(scope, receive, send)
+                await render_problem(internal_problem(), scope["path"])(scope, receive, send)
 
 
 def _is_cross_site(scope: Scope) -> bool:

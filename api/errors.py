@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,15 @@ BY_CLASS: Sequence[tuple[type[KbError], int]] = (
     (InvalidInput, 422),
     (Unavailable, 503),
 )
+OPENAI_PATHS = "/v1/"  # errors have OpenAI's shape there
+OPENAI_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
 RETRY_AFTER_S: Mapping[int, str] = {429: "5", 503: "5", 507: "60"}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,12 +99,32 @@ def internal_problem() -> Problem:
     return Problem(status=500, code=SERVER_FAULT, detail=detail)
 
 
+def to_failure(error: Exception) -> Problem:
+    """What a stream that fails under way can still say; a fault of ours is logged and not told."""
+    problem = to_problem(error) if isinstance(error, KbError) else internal_problem()
+    if problem.status == 500:
+        log.error("stream.failed %s", describe_fault(error))
+    return problem
+
+
 def describe_fault(error: Exception) -> str:
     """Where an unforeseen error came from, for the log. Its message may hold a document's text and is left out."""
     return f"{type(error).__name__} at\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-def render_problem(problem: Problem) -> Response:
+def describe_openai(problem: Problem) -> Mapping[str, Any]:
+    other = "server_error" if problem.status >= 500 else "invalid_request_error"
+    kind = OPENAI_TYPES.get(problem.status, other)
+    message = problem.detail.encode("utf-8", "replace").decode("utf-8")
+    return {"error": {"message": message, "type": kind, "param": None, "code": problem.code}}
+
+
+def render_problem(problem: Problem, path: str = "") -> Response:
+    """In the shape that callers of this path expect."""
+    if path.startswith(OPENAI_PATHS):
+        status = 400 if problem.status == 422 else problem.status  # what OpenAI's clients know
+        told = orjson.dumps(describe_openai(problem))
+        return Response(told, status, dict(problem.headers), media_type="application/json")
     body = {
         "type": f"urn:kb-server:error:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,

@@ -16,6 +16,7 @@ from api.schemas.document import DocumentDeletion
 from api.schemas.explain import ExplainBody
 from api.schemas.golden_question import GoldenQuestionBody, GoldenQuestionChange, GoldenQuestionImport
 from api.schemas.knowledge_base import KnowledgeBaseChange, KnowledgeBaseCreation
+from api.schemas.openai import ChatBody, EmbeddingsBody
 from api.schemas.reindex import ReindexBody
 from api.schemas.revision import Restoration
 from api.schemas.search import JointSearchBody, SearchBody
@@ -38,6 +39,8 @@ REQUEST_BODIES: Sequence[type[BaseModel]] = (
     GoldenQuestionChange,
     GoldenQuestionImport,
     ReindexBody,
+    ChatBody,
+    EmbeddingsBody,
 )
 PROBLEM = {
     "type": "object",

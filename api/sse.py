@@ -19,10 +19,9 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import describe_fault, internal_problem, to_problem
+from api.errors import to_failure
 from api.listening import run_while_heard
 from api.responses import write_json
-from kb.errors import KbError
 
 HEARTBEAT_S = 10.0
 STALLED_S = 60.0
@@ -69,6 +68,12 @@ class EventStream(Response):
         del scope
         await run_while_heard(receive, self._exchange(send))
 
+    def write(self, event: Event) -> bytes:
+        return write_event(event)
+
+    def write_failure(self, error: Exception) -> bytes:
+        return write_event(describe_failure(error))
+
     async def _exchange(self, send: Send) -> None:
         queue: asyncio.Queue[Event | _Ended] = asyncio.Queue(WAITING_EVENTS)
         reading = asyncio.create_task(self._read_source(queue))
@@ -103,7 +108,7 @@ class EventStream(Response):
                 if isinstance(event, _Ended):
                     await self._end(event, send)
                     return
-                await self._send(send, write_event(event))
+                await self._send(send, self.write(event))
                 next_event = asyncio.ensure_future(queue.get())
         finally:
             next_event.cancel()
@@ -112,7 +117,7 @@ class EventStream(Response):
         if ended.error is not None:
             if not self._started:
                 raise ended.error
-            await self._send(send, write_event(describe_failure(ended.error)))
+            await self._send(send, self.write_failure(ended.error))
         elif not self._started:
             await self._start(send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -136,8 +141,6 @@ def write_event(event: Event) -> bytes:
 
 
 def describe_failure(error: Exception) -> Event:
-    """The `error` event of a stream that fails under way; a fault of ours is logged and not told."""
-    problem = to_problem(error) if isinstance(error, KbError) else internal_problem()
-    if problem.status == 500:
-        log.error("stream.failed %s", describe_fault(error))
+    """The `error` event of a stream that fails under way."""
+    problem = to_failure(error)
     return Event(name="error", data={"code": problem.code, "detail": problem.detail})
