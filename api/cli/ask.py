@@ -1,34 +1,76 @@
-"""`kb ask`: a question, the answer as it is written, and what it rests on."""
+"""`kb ask`: a question, the answer as it is written, and what it rests on; or a file of questions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import click
 
+from api.cli.batch import BatchFiles, run_batch
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.output import format_pages, put_on_one_line
 from api.cli.session import TEXT, Session, address_question, kbs_option, name_place, talk_to_server
 
+MOST_AT_ONCE = 64
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class AskOptions(TypedDict):
+    kbs: Sequence[str]
+    language: str | None
+    no_stream: bool
+    batch: Path | None
+    out: Path | None
+    concurrency: int
+
 
 @click.command()
-@click.argument("question", type=TEXT)
+@click.argument("question", type=TEXT, required=False)
 @kbs_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
+@click.option("--batch", type=FILE, help='Ask every line of a file, {"question": "…"} each; needs --out.')
+@click.option(
+    "--out", type=FILE, help="Where the answers of --batch go, a line each; what is answered there is skipped."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MOST_AT_ONCE),
+    default=4,
+    show_default=True,
+    help="Questions of --batch asked at once.",
+)
 @talk_to_server
-def ask(session: Session, question: str, kbs: Sequence[str], *, language: str | None, no_stream: bool) -> None:
-    """Ask QUESTION and get an answer with citations."""
-    path, named = address_question(session, "ask", kbs)
-    body: dict[str, Any] = {"question": question, **named}
-    if language is not None:
-        body["language"] = language
+def ask(session: Session, question: str | None, **options: Unpack[AskOptions]) -> None:
+    """Ask QUESTION, or a file of questions, and get answers with citations."""
+    fields = {} if options["language"] is None else {"language": options["language"]}
+    files = choose_files(question, options)
+    if files is not None:
+        run_batch(session, options["kbs"], fields, files, options["concurrency"])
+        return
+    path, named = address_question(session, "ask", options["kbs"])
+    body: dict[str, Any] = {"question": question, **named, **fields}
     if session.output.as_json:
         session.output.write_json(session.client.post(path, body))
         return
-    answer = ask_whole(session, path, body) if no_stream else ask_streamed(session, path, body)
+    answer = ask_whole(session, path, body) if options["no_stream"] else ask_streamed(session, path, body)
     write_sources(session, answer, several=bool(named))
+
+
+def choose_files(question: str | None, options: AskOptions) -> BatchFiles | None:
+    """None when one question is asked. Raises UsageError for what cannot be meant."""
+    batch, out = options["batch"], options["out"]
+    if (question is None) == (batch is None):
+        raise click.UsageError("say either QUESTION or --batch FILE")
+    if (batch is None) != (out is None):
+        raise click.UsageError("--batch FILE and --out FILE go together")
+    if batch is None or out is None:
+        return None
+    if batch.resolve() == out.resolve():
+        raise click.UsageError("--batch and --out name the same file")
+    return BatchFiles(questions=batch, out=out)
 
 
 def ask_whole(session: Session, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

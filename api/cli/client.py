@@ -61,9 +61,11 @@ class Client:
         """The JSON object under `path`. Raises CallFailed."""
         return self._call(lambda: self._http.build_request("GET", path, params=_drop_none(params)), attempts)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Raises CallFailed."""
-        return self._call(lambda: self._http.build_request("POST", path, json=body or {}, timeout=ANSWER_TIMEOUT), 1)
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, attempts: int = 1) -> dict[str, Any]:
+        """More than one attempt only where asking twice does no harm. Raises CallFailed."""
+        return self._call(
+            lambda: self._http.build_request("POST", path, json=body or {}, timeout=ANSWER_TIMEOUT), attempts
+        )
 
     def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Raises CallFailed."""
