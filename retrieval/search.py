@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -118,6 +119,7 @@ class Searcher:
         self._texts = texts
         self._encoders = encoders
         self._reranker = reranker
+        self._beside = ThreadPoolExecutor(thread_name_prefix="dense")  # both legs let go of the interpreter
 
     def search(self, request: SearchRequest) -> SearchResult:
         """Raises InvalidInput (`bad_top_k`, `bad_max_tokens`), NotFound (`knowledge_base_not_found`), Unavailable
@@ -176,7 +178,9 @@ class Searcher:
         walk.asked = first = max(FEWEST_CANDIDATES, 4 * top_k)
         joined: dict[int, VisibleChunk | None] = {}
         while True:
-            walk.dense, walk.lexical = self._ask_dense(walk, walk.asked), self._ask_lexical(walk, walk.asked)
+            dense = self._beside.submit(self._ask_dense, walk, walk.asked)
+            walk.lexical = self._ask_lexical(walk, walk.asked)
+            walk.dense = dense.result()
             with walk.time_step("fuse"):
                 walk.fused = fuse_rankings(walk.dense, walk.lexical, walk.weights)
                 walk.candidates = self._join_visible(walk, joined)[: walk.wanted]

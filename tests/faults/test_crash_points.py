@@ -128,7 +128,9 @@ def expect_deleted(client: Client) -> None:
 
 
 def find_paths(client: Client, word: str) -> set[str]:
-    return {found["document"]["path"] for found in client.search(word) if word in found["text"]}
+    """Of the documents that hold the word; what they have alike is answered with once, and names the others."""
+    held = [found for found in client.search(word) if word in found["text"]]
+    return {document["path"] for found in held for document in [found["document"], *found["duplicates"]]}
 
 
 # -- all of them --------------------------------------------------------------------------------------------------
