@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval clean
+.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval bench-answers clean
 
 setup: $(VENV)/installed
 
@@ -67,6 +67,10 @@ bench-splitting: $(VENV)/installed-bench
 bench-retrieval: $(VENV)/installed-bench
 	$(BIN)/python bench/retrieving.py $(if $(MILLION),--million)
 	$(BIN)/python bench/embedding.py
+
+# What a streamed answer costs on its way through the server, beside the same stream from the chat server directly.
+bench-answers: $(VENV)/installed-test
+	$(BIN)/python bench/answers.py
 
 bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py

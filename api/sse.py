@@ -1,10 +1,12 @@
 """Server-sent events: one response class for every stream.
 
-One task reads the source, another waits for the client to go; the source is read by one task from beginning to end, so
-that what it holds (a chat server's connection, a time-out) is entered and left in the same place. Until the first event
-is there nothing is sent, so that a request that fails at once still gets its own status; a source that lets one wait
-gets its headers and a comment. When the client goes, the source is closed, and with it whatever it was waiting for. So
-it is when the client stays but takes nothing for a while: it must not hold a chat server's call for ever.
+One task reads the source from beginning to end and sends what comes, so that what the source holds (a chat server's
+connection, a time-out) is entered and left in the same place, and a client that reads slowly makes the source wait.
+Beside it another one looks now and then whether anything was sent: a token passes through without a timer, a queue or
+a change of tasks of its own. Until the first event is there nothing is sent, so that a request that fails at once still
+gets its own status; a source that lets one wait gets its headers and a comment. When the client goes, the source is
+closed, and with it whatever it was waiting for. So it is when the client stays but takes nothing for a while: it must
+not hold a chat server's call for ever.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ HEARTBEAT_S = 10.0
 STALLED_S = 60.0
 COMMENT = b": waiting\n\n"
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
-WAITING_EVENTS = 64  # before a client that reads slowly makes the source wait
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,6 @@ class Event:
 
     name: str
     data: Any
-
-
-class _Stalled(Exception):
-    """The client takes nothing any more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ended:
-    """The source has ended, with `error` when it failed."""
-
-    error: Exception | None = None
 
 
 class EventStream(Response):
@@ -63,6 +53,9 @@ class EventStream(Response):
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
         self._started = False
+        self._stalled = False
+        self._sent_at = 0.0
+        self._sending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -75,61 +68,59 @@ class EventStream(Response):
         return write_event(describe_failure(error))
 
     async def _exchange(self, send: Send) -> None:
-        queue: asyncio.Queue[Event | _Ended] = asyncio.Queue(WAITING_EVENTS)
-        reading = asyncio.create_task(self._read_source(queue))
+        self._sent_at = asyncio.get_running_loop().time()
+        reading = asyncio.create_task(self._send_events(send))
+        watching = asyncio.create_task(self._watch(send, reading))
         try:
-            await self._send_events(queue, send)
-        except _Stalled:
+            await reading
+        except asyncio.CancelledError:
+            if not self._stalled:
+                raise
             log.warning("stream.stalled after_s=%g", self._stalled_s)
         finally:
             reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(reading, watching, return_exceptions=True)
 
-    async def _read_source(self, queue: asyncio.Queue[Event | _Ended]) -> None:
+    async def _send_events(self, send: Send) -> None:
         try:
             async with aclosing(self._source) as events:
                 async for event in events:
-                    await queue.put(event)
-        except Exception as error:  # noqa: BLE001  # the boundary: a stream under way can only say that it failed
-            await queue.put(_Ended(error=error))
-        else:
-            await queue.put(_Ended())
-
-    async def _send_events(self, queue: asyncio.Queue[Event | _Ended], send: Send) -> None:
-        next_event = asyncio.ensure_future(queue.get())
-        try:
-            while True:
-                if not next_event.done():
-                    await asyncio.wait({next_event}, timeout=self._heartbeat_s)
-                if not next_event.done():
-                    await self._send(send, COMMENT)
-                    continue
-                event = next_event.result()
-                if isinstance(event, _Ended):
-                    await self._end(event, send)
-                    return
-                await self._send(send, self.write(event))
-                next_event = asyncio.ensure_future(queue.get())
-        finally:
-            next_event.cancel()
-
-    async def _end(self, ended: _Ended, send: Send) -> None:
-        if ended.error is not None:
+                    await self._send(send, self.write(event))
+        except Exception as error:  # the boundary: a stream under way can only say that it failed
             if not self._started:
-                raise ended.error
-            await self._send(send, self.write_failure(ended.error))
-        elif not self._started:
+                raise
+            await self._send(send, self.write_failure(error))
+        if not self._started:
             await self._start(send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _watch(self, send: Send, reading: asyncio.Task[None]) -> None:
+        """Send a comment whenever nothing was sent for a while; end the reading when what is sent is not taken."""
+        now = asyncio.get_running_loop().time
+        while not self._stalled:
+            longest = self._stalled_s if self._sending else self._heartbeat_s
+            left = self._sent_at + longest - now()
+            if left > 0:
+                await asyncio.sleep(min(left, self._stalled_s))
+            elif self._sending:
+                self._stalled = True
+            else:
+                try:
+                    async with asyncio.timeout(self._stalled_s):
+                        await self._send(send, COMMENT)
+                except TimeoutError:
+                    self._stalled = True
+        reading.cancel()
 
     async def _send(self, send: Send, data: bytes) -> None:
         if not self._started:
             await self._start(send)
+        self._sent_at, self._sending = asyncio.get_running_loop().time(), True
         try:
-            async with asyncio.timeout(self._stalled_s):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            raise _Stalled from None
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            self._sending = False
 
     async def _start(self, send: Send) -> None:
         self._started = True

@@ -28,6 +28,8 @@ class Server:
     """Running while the block runs. `ready_s` is the time from starting it to the first 200 of /health/ready,
     `start_cpu_s` the processor time it took for that."""
 
+    command: Sequence[str | Path] = (KB, "serve")
+
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.port = find_port()
@@ -40,7 +42,7 @@ class Server:
 
     def __enter__(self) -> Self:
         began = time.perf_counter()
-        self._process = subprocess.Popen([KB, "serve"], env=self.environment, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command, env=self.environment, stderr=subprocess.DEVNULL)
         while not self._is_ready():
             if self._process.poll() is not None or time.perf_counter() - began > READY_SECONDS:
                 self._process.kill()
@@ -72,6 +74,11 @@ class Server:
             raise SystemExit(f"kb {' '.join(words)}: exit code {done.returncode}: {done.stderr.decode()[-500:]}")
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    @property
+    def processor_s(self) -> float:
+        """Processor time that the server itself has used, without its children."""
+        return measure_processor_time(self._process.pid)
 
     def measure_parts(self) -> dict[str, Memory]:
         """Memory of the server, its worker and the worker's parse child, those that run."""

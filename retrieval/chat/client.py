@@ -7,8 +7,9 @@ any more. The connection is read only as fast as its answer is taken. Calls are 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from kb.errors import KbError, Unavailable
@@ -108,32 +109,59 @@ class OpenAIChatModel:
         raise error
 
     async def _read_pieces(self, reply: Reply, deadlines: Deadlines) -> AsyncGenerator[ChatPiece, None]:
+        """What has come together goes on together: one piece a read."""
         reader = EventReader(plain=reply.is_plain)
         finished = False
-        while True:
-            try:
-                async with deadlines.next_limit():
+        with deadlines.watch(reply.give_up):
+            while True:
+                deadlines.begin_wait()
+                try:
                     chunk = await reply.read_some()
-            except TimeoutError:
-                if finished:
-                    return  # the answer is whole; this server only leaves the line open
-                raise
-            for data in reader.feed(chunk, last=not chunk):
-                if data.strip() == DONE:
-                    await reply.drain()
-                    return
-                piece = read_piece(data)
+                except TimeoutError:
+                    if finished:
+                        return  # the answer is whole; this server only leaves the line open
+                    raise
+                deadlines.end_wait()
+                piece, fault = _join_events(reader.feed(chunk, last=not chunk))
                 deadlines.started = deadlines.started or bool(piece.text)
                 finished = finished or piece.finished
-                yield piece
-            if not chunk:
-                break
+                if piece.text or piece.usage is not None:
+                    yield piece
+                if fault is not None:
+                    raise fault
+                if piece.is_last:
+                    await reply.drain()
+                    return
+                if not chunk:
+                    break
         if not finished and not (deadlines.started and reply.is_framed):
             raise self._say_broken(deadlines, "the stream ended early")
 
     def _say_broken(self, deadlines: Deadlines, fault: str) -> KbError | Repeatable:
         final = Unavailable("llm_error", f"the chat server {self.server.host} broke off: {fault}")
         return final if deadlines.started else Repeatable(final)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined(ChatPiece):
+    is_last: bool = False
+
+
+def _join_events(events: Iterator[str]) -> tuple[_Joined, KbError | None]:
+    """The events of one read as one piece, and the fault that ends them: what came before it is not lost."""
+    texts: list[str] = []
+    usage, finished, is_last, fault = None, False, False, None
+    try:
+        for data in events:
+            if data.strip() == DONE:
+                is_last = True
+                break
+            piece = read_piece(data)
+            texts.append(piece.text)
+            usage, finished = piece.usage or usage, finished or piece.finished
+    except KbError as error:
+        fault = error
+    return _Joined(text="".join(texts), usage=usage, finished=finished, is_last=is_last), fault
 
 
 def _read_pause(retry_after: str | None) -> float | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from kb.errors import Unavailable
 from retrieval.chat.server import ChatLimits
+
+LEAST_S = 0.01  # between two looks
 
 
 class Deadlines:
@@ -17,6 +21,7 @@ class Deadlines:
         self._now = asyncio.get_running_loop().time
         self._end = self._now() + limits.total_s
         self._first_end = 0.0
+        self._wait_end: float | None = None  # None while nothing is waited for
         self.started = False
 
     def begin_attempt(self) -> None:
@@ -24,8 +29,35 @@ class Deadlines:
         self._first_end = self._now() + self._limits.first_token_s
 
     def next_limit(self) -> asyncio.Timeout:
+        return asyncio.timeout_at(self._find_end())
+
+    @contextmanager
+    def watch(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """`give_up` is called when what stands between `begin_wait` and `end_wait` takes too long. One timer for all
+        the waits of an answer, set anew only when it rings: a timer for each token would cost more than the token."""
+        loop = asyncio.get_running_loop()
+
+        def ring() -> None:
+            if self._wait_end is not None and self._now() >= self._wait_end:
+                give_up()
+            else:  # an answer that is not taken may be over its time and waits for nothing
+                timers[0] = loop.call_at(max(self._wait_end or self._find_end(), self._now() + LEAST_S), ring)
+
+        timers = [loop.call_at(self._find_end(), ring)]
+        try:
+            yield
+        finally:
+            timers[0].cancel()
+
+    def begin_wait(self) -> None:
+        self._wait_end = self._find_end()
+
+    def end_wait(self) -> None:
+        self._wait_end = None
+
+    def _find_end(self) -> float:
         soon = self._now() + self._limits.idle_s if self.started else self._first_end
-        return asyncio.timeout_at(min(soon, self._end))
+        return min(soon, self._end)
 
     def explain(self, name: str) -> Unavailable:
         if self._now() >= self._end:

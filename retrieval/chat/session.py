@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kb.errors import Unavailable
@@ -49,9 +50,15 @@ class Reply:
         return "Content-Length" in headers or headers.get("Transfer-Encoding", "").lower() == "chunked"
 
     async def read_some(self) -> bytes:
-        """What has come, at least a byte; nothing at the end. Raises BrokenOff."""
-        with _said_plainly():
+        """What has come, at least a byte; nothing at the end. Raises BrokenOff; TimeoutError after `give_up`."""
+        try:
             return await self._response.content.readany()
+        except _list_faults() as error:
+            raise _say_plainly(error) from None
+
+    def give_up(self) -> None:
+        """The read under way raises TimeoutError."""
+        self._response.content.set_exception(TimeoutError())
 
     async def read_body(self) -> bytes:
         """All that is left, up to LONGEST_BODY. Raises BrokenOff."""
@@ -120,11 +127,21 @@ class ChatSession:
 @contextmanager
 def _said_plainly() -> Iterator[None]:
     """aiohttp's errors as ours. TimeoutError is the caller's own, from its deadline."""
-    import aiohttp
-
     try:
         yield
-    except (aiohttp.ServerTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-        raise NotReached(type(error).__name__) from None
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise BrokenOff(type(error).__name__) from None
+    except _list_faults() as error:
+        raise _say_plainly(error) from None
+
+
+@cache
+def _list_faults() -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    return aiohttp.ClientError, ConnectionError
+
+
+def _say_plainly(error: Exception) -> NotReached | BrokenOff:
+    import aiohttp
+
+    unreached = aiohttp.ServerTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL
+    return NotReached(type(error).__name__) if isinstance(error, unreached) else BrokenOff(type(error).__name__)
