@@ -23,6 +23,7 @@ from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
 from retrieval.search import SearchRequest, SearchResult
+from retrieval.sentences import Span
 
 NOTHING_FOUND: dict[Language, str] = {
     "zh": "知识库中没有找到与这个问题相关的内容。",
@@ -64,12 +65,14 @@ class WritingTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage."""
+    """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage,
+    `unsupported` are the places in `text` of the sentences that no cited passage bears out."""
 
     text: str
     refused: bool = False
     citations: Sequence[Citation] = ()
     dropped: int = 0
+    unsupported: Sequence[Span] = ()
     usage: Usage | None = None
 
 
@@ -126,6 +129,7 @@ class Answer:
     timings_ms: Mapping[str, float]
     degraded: Sequence[str] = ()
     dropped: int = 0
+    unsupported: Sequence[Span] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)  # by knowledge base
 
 
@@ -252,6 +256,7 @@ class Answerer:
             timings_ms=clock.timings,
             degraded=tuple(found.degraded),
             dropped=draft.dropped,
+            unsupported=tuple(draft.unsupported),
             revisions=dict(found.revisions),
         )
 

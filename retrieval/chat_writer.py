@@ -11,6 +11,7 @@ from kb.errors import Unavailable
 from retrieval.answer import Draft, WritingTask
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import resolve_citations, strip_markers
+from retrieval.claims import find_unsupported
 from retrieval.passages import Passage
 from retrieval.prompt import MISSING, Budget, Prompt, bound_prompt, estimate_prompt, write_prompt
 
@@ -53,11 +54,14 @@ class ChatWriter:
         cited = await asyncio.to_thread(resolve_citations, "".join(pieces), prompt.passages, task.question)
         if not cited.text:
             raise Unavailable("llm_error", f"the chat model {self.name} ended its answer without any text")
+        refused = _tells_missing(cited.text, task)
+        unsupported = [] if refused else await asyncio.to_thread(find_unsupported, cited.text, cited.passages)
         yield Draft(
             text=cited.text,
-            refused=_tells_missing(cited.text, task),
+            refused=refused,
             citations=cited.citations,
             dropped=cited.dropped,
+            unsupported=unsupported,
             usage=usage,
         )
 

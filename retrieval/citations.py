@@ -53,10 +53,12 @@ class PageSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CitedText:
-    """An answer whose every `[n]` has its citation. `dropped` counts the numbers that named no passage."""
+    """An answer whose every `[n]` has its citation, of `passages[n - 1]`. `dropped` counts the numbers that named no
+    passage."""
 
     text: str
     citations: Sequence[Citation]
+    passages: Sequence[Passage]
     dropped: int
 
 
@@ -86,7 +88,8 @@ def resolve_citations(answer: str, passages: Sequence[Passage], question: str = 
         for place in order
     ]
     text = _rewrite(answer, markers, numbers)
-    return CitedText(text=text, citations=citations, dropped=sum(marker.dropped for marker in markers))
+    cited, dropped = [passages[place] for place in order], sum(marker.dropped for marker in markers)
+    return CitedText(text=text, citations=citations, passages=cited, dropped=dropped)
 
 
 def strip_markers(answer: str) -> str:

@@ -82,7 +82,17 @@ class UsageAnswer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unsupported:
+    """The characters `[start, end)` of the answer: a sentence that no cited passage bears out."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AskAnswer:
+    """`unsupported_count` of the answer's sentences no cited passage bears out, as far as words tell."""
+
     answer: str
     refused: bool
     citations: Sequence[CitationAnswer]
@@ -96,6 +106,8 @@ class AskAnswer:
     timings_ms: Mapping[str, float]
     degraded: Sequence[str]
     dropped: int
+    unsupported: Sequence[Unsupported]
+    unsupported_count: int
 
 
 def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskRequest:
@@ -132,6 +144,8 @@ def show_answer(found: Answer, names: Names) -> AskAnswer:
         timings_ms=found.timings_ms,
         degraded=found.degraded,
         dropped=found.dropped,
+        unsupported=[Unsupported(start=span.start, end=span.end) for span in found.unsupported],
+        unsupported_count=len(found.unsupported),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes.chat_server import DONE, FINISH, USAGE, ChatServer, Reply, send_status, send_stream, serve_chat, write_event
+from fakes.http_client import wait_until
 from fakes.server import Server
 
 FILES = {
@@ -82,6 +83,43 @@ def test_an_answer_is_prompted_streamed_and_cited(store: Path) -> None:
 
     log = play(store, send_stream(*ANSWER), script=script)
     assert KEY not in log
+
+
+FALSE_ANSWER = "成人票一百九十元[1]。学生票每张八十元[1][99]。"
+
+
+def test_what_no_passage_bears_out_is_flagged_and_the_cited_version_opens_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+
+    async def script(client: httpx.AsyncClient, chat: ChatServer) -> None:
+        for stream in (False, True):
+            told = await client.post(ASK, json={**QUESTION, "stream": stream})
+            answer = read_events(told.text)[-1][1] if stream else told.json()
+            assert answer["answer"] == "成人票一百九十元[1]。学生票每张八十元[1]。"
+            [flagged] = answer["unsupported"]
+            assert answer["answer"][flagged["start"] : flagged["end"]] == "成人票一百九十元[1]。"
+            assert (answer["unsupported_count"], answer["dropped"]) == (1, 1)
+        [citation] = answer["citations"]
+        new = ("files", ("价目.md", "# 门票\n\n学生票每张九十元。\n".encode(), "text/markdown"))
+        uploaded = await client.post("/api/v1/knowledge-bases/k/documents", files=[new])
+        job = f"{client.base_url}/api/v1/jobs/{uploaded.json()['job_id']}"
+        await asyncio.to_thread(wait_until, lambda: is_done(job), "the new version is there")
+        at = f"/api/v1/knowledge-bases/k/documents/{citation['document']['id']}/text"
+        assert "九十元" in (await client.get(at)).json()["text"]
+        pinned = (await client.get(at, params={"version": citation["version"]})).json()
+        assert pinned["text"][citation["start"] : citation["end"]] == citation["quote"]
+        assert "八十元" in citation["quote"]
+
+    with Server(folder) as server:
+        filled = server.open_client("k")
+        filled.create()
+        filled.upload(FILES)
+        filled.wait_until_idle()
+    play(folder, send_stream(write_event(FALSE_ANSWER), FINISH, DONE), script=script, workers=1)
+
+
+def is_done(url: str) -> bool:
+    return httpx.get(url, trust_env=False).json()["state"] == "succeeded"
 
 
 def test_nothing_found_calls_no_model(store: Path) -> None:
