@@ -176,3 +176,29 @@ def test_a_client_that_takes_nothing_loses_the_source(caplog):
         asyncio.run(asyncio.wait_for(main(), 5))
     assert closed == [True]
     assert "stream.stalled" in caplog.text
+
+
+def test_a_client_that_takes_not_even_a_comment_loses_a_source_that_waits():
+    closed = []
+
+    class Deaf(Connection):
+        async def send(self, message):
+            await super().send(message)
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+    async def source():
+        try:
+            await asyncio.Event().wait()
+            yield Event(name="token", data=1)
+        finally:
+            closed.append(True)
+
+    async def main():
+        connection = Deaf()
+        stream = EventStream(source(), heartbeat_s=0.01, stalled_s=0.05)
+        await stream({"type": "http"}, connection.receive, connection.send)
+        assert connection.text == ": waiting\n\n"
+
+    asyncio.run(asyncio.wait_for(main(), 5))
+    assert closed == [True]
