@@ -78,7 +78,7 @@ def test_a_folder_that_would_score_wrongly_is_refused(folder: Path, tmp_path: Pa
     torn = shutil.copytree(folder, tmp_path / "d")
     weights = (folder / "model.safetensors").read_bytes()
     (torn / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    assert "cannot be loaded" in refuse(torn)
+    assert "is cut short or damaged" in refuse(torn)
 
 
 def copy_without(folder: Path, copy: Path, name: str) -> Path:
