@@ -166,6 +166,15 @@ class _Clock:
         self.timings.setdefault(name, round(1000 * (perf_counter() - self.began), 3))
 
 
+async def take_answer(stream: AsyncGenerator[AnswerEvent, None]) -> Answer:
+    """What a stream of events ends with; the stream is closed."""
+    async with aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, DoneEvent):
+                return event.answer
+    raise AssertionError("a stream of events ends with DoneEvent")
+
+
 class Answerer:
     """Answers questions. One object serves all requests of a process, on the loop that serves."""
 
@@ -187,11 +196,7 @@ class Answerer:
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer. Raises what `stream` raises."""
-        async with aclosing(self.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, DoneEvent):
-                    return event.answer
-        raise AssertionError("a stream of events ends with DoneEvent")
+        return await take_answer(self.stream(request))
 
     async def stream(self, request: AskRequest) -> AsyncGenerator[AnswerEvent, None]:
         """PassagesEvent, TokenEvents, DoneEvent. Close the generator when nobody reads any more: that ends the chat

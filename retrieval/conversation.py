@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kb.errors import NotFound, Unavailable
 from kb.types import KeptCitation, KeptTurn, NewTurn
-from retrieval.answer import Answer, Answerer, AnswerEvent, AskRequest, DoneEvent
+from retrieval.answer import Answer, Answerer, AnswerEvent, AskRequest, DoneEvent, take_answer
 from retrieval.citations import Citation
 from retrieval.prompt import ChatMessage
 
@@ -47,11 +47,7 @@ class Talker:
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer. Raises what `stream` raises."""
-        async with aclosing(self.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, DoneEvent):
-                    return event.answer
-        raise AssertionError("a stream of events ends with DoneEvent")
+        return await take_answer(self.stream(request))
 
     async def stream(self, request: AskRequest) -> AsyncGenerator[AnswerEvent, None]:
         """The answerer's events. Raises what it raises, and NotFound (`conversation_not_found`)."""
