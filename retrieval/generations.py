@@ -76,11 +76,13 @@ class Sealed:
 
 
 def find_newest(folder: Path) -> Sealed | None:
-    """Of those that `list_current` names, the newest whose manifest can be read."""
-    for revision in list_current(folder):
+    """The newest whose manifest can be read and whose tokens have the form of this process."""
+    for revision in list_revisions(folder):
         path = folder / f"{revision}.manifest.json"
         with suppress(Unfit, OSError):  # damaged or removed meanwhile: the one before it counts
-            return Sealed(revision=revision, count=read_manifest(path).count, sealed_at=path.stat().st_mtime)
+            manifest = read_manifest(path)
+            if manifest.form == name_form():
+                return Sealed(revision=revision, count=manifest.count, sealed_at=path.stat().st_mtime)
     return None
 
 
@@ -139,8 +141,8 @@ def _read_generation(folder: Path, revision: int, kb_id: str, head: Head, epoch:
         raise Outdated
     if not {f"{revision}.dense", f"{revision}.ids", f"{revision}.lexical/meta.json"} <= manifest.files.keys():
         raise Unfit("manifest: incomplete")
-    if (name := find_changed(folder, manifest.files)) is not None:
-        raise Unfit(f"{name}: lost or changed")
+    if (damage := find_changed(folder, manifest.files)) is not None:
+        raise Unfit(f"{damage.name}: lost or changed")
     try:
         dense = read_sealed(folder, revision, head.dimension)
     except (ValueError, OSError) as error:

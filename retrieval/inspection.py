@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kb.types import Head
 from retrieval.generations import find_space_folder, list_revisions
-from retrieval.manifest import Unfit, read_manifest, seal_file
+from retrieval.manifest import Unfit, find_changed, read_manifest
 
 
 def find_damage(directory: Path, kb_id: str, head: Head, epoch: str) -> dict[int, str]:
@@ -26,9 +26,5 @@ def _verify_generation(folder: Path, revision: int, expected: tuple[str, str, in
     manifest = read_manifest(folder / f"{revision}.manifest.json")
     if (manifest.epoch, manifest.kb, manifest.space, manifest.revision, manifest.dimension) != expected:
         raise Unfit("manifest: foreign")
-    for name, seal in manifest.files.items():
-        try:
-            if seal_file(folder / name) != seal:
-                raise Unfit(f"{name}: changed")
-        except OSError as error:
-            raise Unfit(f"{name}: lost") from error
+    if (damage := find_changed(folder, manifest.files)) is not None:
+        raise Unfit(f"{damage.name}: {damage.fault}")

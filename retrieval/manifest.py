@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 PART = re.compile(r"\d{1,19}\.(dense|vectors|ids|lexical/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
 READERS = 2
@@ -52,19 +53,26 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def find_changed(folder: Path, files: Mapping[str, FileSeal]) -> str | None:
-    """The first of the files that is lost or not as it was sealed. Two are read at a time: a gigabyte takes 0.6 s."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damage:
+    name: str
+    fault: Literal["lost", "changed"]
 
-    def is_same(name: str) -> bool:
+
+def find_changed(folder: Path, files: Mapping[str, FileSeal]) -> Damage | None:
+    """The first of the files that is not as it was sealed. Two are read at a time: a gigabyte takes 0.6 s."""
+
+    def look(name: str) -> Damage | None:
         try:
-            return seal_file(folder / name) == files[name]
+            same = seal_file(folder / name) == files[name]
         except OSError:
-            return False
+            return Damage(name=name, fault="lost")
+        return None if same else Damage(name=name, fault="changed")
 
     largest_first = sorted(files, key=lambda name: -files[name].size)
     with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as readers:
-        same = dict(zip(largest_first, readers.map(is_same, largest_first), strict=True))
-    return next((name for name in files if not same[name]), None)
+        found = dict(zip(largest_first, readers.map(look, largest_first), strict=True))
+    return next((found[name] for name in files if found[name] is not None), None)
 
 
 def seal_file(path: Path, *, sync: bool = False) -> FileSeal:

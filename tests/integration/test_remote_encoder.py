@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.clock import Time
 from fakes.embedding_server import (
     MODEL,
     Answer,
@@ -32,18 +33,6 @@ from kb.tokens import estimate_tokens
 KEY = "sk-Canary.of_the_embedding_server"
 TEXTS = ["开放夜的成人票每张一百六十元。", "A boat for a day costs twelve pounds.", "岚川县暗夜保护办法"]
 BUILTIN = BuiltinEncoder()
-
-
-class Time:
-    """A clock that moves only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.clock import Time
 from fakes.rerank_server import MODEL, Answer, RerankServer, send_error, send_json, send_scores, serve_reranks
 from fakes.rerankers import share_pairs
 
@@ -18,18 +19,6 @@ from retrieval.rerank_client import RerankServer as Address
 KEY = "sk-Canary.of_the_rerank_server"
 QUESTIONS = ["成人票多少钱？", "What does a boat cost?"]
 TEXTS = ["开放夜的成人票每张一百六十元。", "A boat for a day costs twelve pounds.", "岚川县暗夜保护办法"]
-
-
-class Time:
-    """A clock that moves only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture
