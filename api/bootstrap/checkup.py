@@ -15,12 +15,11 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from api.bootstrap.indexing import check_readers
-from api.bootstrap.reranker import build_reranker, check_reranker
-from api.bootstrap.services import build_chat, check_chat, check_faiss
-from api.bootstrap.store import Store, build_encoders, check_embedding, open_store
+from api.bootstrap.reranker import build_reranker
+from api.bootstrap.services import build_chat, check_faiss
+from api.bootstrap.settings_checks import check_settings
+from api.bootstrap.store import Store, build_encoders, open_store
 from ingest.encoders.shelf import EncoderShelf
-from ingest.loaders import check_ocr
 from kb.config import Settings
 from kb.data_folder import DataFolder
 from kb.errors import KbError, NotFound
@@ -91,12 +90,7 @@ def _try(name: str, look: Callable[[], str]) -> Step:
 
 
 def _check_settings(settings: Settings) -> str:
-    check_chat(settings)
-    check_embedding(settings)
-    check_reranker(settings)
-    check_readers(settings.reader_classes)
-    if settings.ocr == "on":
-        check_ocr()
+    check_settings(settings)
     changed = [f"KB_{name.upper()}" for name in sorted(settings.model_fields_set)]
     return f"set: {', '.join(changed)}" if changed else "all are the defaults"
 

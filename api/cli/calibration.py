@@ -6,11 +6,12 @@ Rates of the questions that chose a threshold would flatter it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
+
+from api.cli.question_lines import BadQuestions, read_question_lines
 
 Z = 1.959964  # of the normal distribution: 95 % lie within
 FOLDS = 5
@@ -21,10 +22,6 @@ NEAR_CHANCE = 0.6  # an AUC below it parts next to nothing: of 20 pairs 12 in or
 
 class MixedMeasures(Exception):
     """Some questions were measured otherwise than others: a part of the search did not answer for a while."""
-
-
-class BadCalibration(ValueError):
-    """A file of questions that cannot be meant, or that is too small; the message says where."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,30 +66,19 @@ class Calibration:
 
 def read_labelled(data: bytes) -> list[Labelled]:
     """One JSON object a line with `question` and `answerable`; a golden question, as `kb golden export` writes it, is
-    answerable. Raises BadCalibration."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadCalibration(f"the file is not UTF-8: byte {error.start} cannot be read") from None
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    found = [_read_line(number, line) for number, line in lines]
+    answerable. Raises BadQuestions, also for too few of either kind."""
+    found = [_read_label(number, line) for number, line in read_question_lines(data)]
     for kind, word in ((True, "answerable"), (False, "unanswerable")):
         count = sum(one.answerable is kind for one in found)
         if count < FEWEST:
-            raise BadCalibration(f"{count} {word} questions are too few: at least {FEWEST} are needed, better 100")
+            raise BadQuestions(f"{count} {word} questions are too few: at least {FEWEST} are needed, better 100")
     return found
 
 
-def _read_line(number: int, line: str) -> Labelled:
-    try:
-        found: Any = json.loads(line)
-    except ValueError:
-        raise BadCalibration(f"line {number} is no JSON: {line[:60]!r}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("question"), str) or not found["question"].strip():
-        raise BadCalibration(f"line {number} is no object with a question")
+def _read_label(number: int, found: Mapping[str, Any]) -> Labelled:
     answerable = found.get("answerable", True if found.get("paths") or found.get("answers") else None)
     if not isinstance(answerable, bool):
-        raise BadCalibration(f"line {number} does not say whether it is answerable: true or false")
+        raise BadQuestions(f"line {number} does not say whether it is answerable: true or false")
     return Labelled(question=found["question"], answerable=answerable)
 
 

@@ -11,7 +11,6 @@ import click
 from api.cli.client import kb_path
 from api.cli.evaluation import (
     BUDGETS,
-    BadQuestions,
     Comparison,
     Run,
     ask_all,
@@ -23,6 +22,7 @@ from api.cli.evaluation import (
 from api.cli.evaluation_page import write_page
 from api.cli.output import trim_text
 from api.cli.progress import show_stage
+from api.cli.question_lines import BadQuestions
 from api.cli.search import SearchOptions, choose_options, search_options
 from api.cli.session import Session, choose_knowledge_base, kb_option, talk_to_server
 from kb.types import NewGoldenQuestion

@@ -9,6 +9,7 @@ from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
+from api.cli.question_lines import BadQuestions, read_question_lines
 from kb.matching import fold_text, holds_any, is_of
 from kb.tokens import estimate_tokens
 from kb.types import NewGoldenQuestion
@@ -17,10 +18,6 @@ BUDGETS = (512, 1024, 2048)  # tokens of context, by `kb.tokens`
 LEAST_SHARE = 0.05  # of a passage that is cut to fit; less of it is left out
 
 Ask = Callable[[str], Mapping[str, Any]]
-
-
-class BadQuestions(ValueError):
-    """A file of questions that cannot be meant; the message names the line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,23 +64,13 @@ def mean(values: Sequence[float]) -> float:
 
 def read_questions(data: bytes) -> list[NewGoldenQuestion]:
     """Questions of a file, one JSON object a line, as `kb golden import` takes them. Raises BadQuestions."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadQuestions(f"the file is not UTF-8: byte {error.start} cannot be read") from None
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = read_question_lines(data)
     if not lines:
         raise BadQuestions("the file holds no question")
-    return [read_question(number, line) for number, line in lines]
+    return [read_question(number, found) for number, found in lines]
 
 
-def read_question(number: int, line: str) -> NewGoldenQuestion:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        raise BadQuestions(f"line {number} is no JSON: {line[:60]!r}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("question"), str) or not found["question"].strip():
-        raise BadQuestions(f"line {number} is no object with a question")
+def read_question(number: int, found: Mapping[str, Any]) -> NewGoldenQuestion:
     paths, answers = (read_strings(number, found, name) for name in ("paths", "answers"))
     if not paths and not answers:
         raise BadQuestions(f"line {number} says neither paths nor answers: what is to be found?")

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, TypedDict, Unpack
 import click
 
 from api.cli.calibration import (
-    BadCalibration,
     Calibration,
     Labelled,
     MixedMeasures,
@@ -22,6 +21,7 @@ from api.cli.failures import CallFailed
 from api.cli.jobs import refuse_options
 from api.cli.output import trim_text
 from api.cli.progress import show_stage
+from api.cli.question_lines import BadQuestions
 from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
 TRIMMED = 60  # characters of a question in a table
@@ -157,7 +157,7 @@ def calibrate(session: Session, file: BinaryIO, **options: Unpack[CalibrateOptio
     """
     try:
         questions = read_labelled(file.read())
-    except BadCalibration as error:
+    except BadQuestions as error:
         raise click.BadParameter(str(error), param_hint="FILE") from None
     base = choose_knowledge_base(session, options["kb"])
     try:

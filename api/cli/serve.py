@@ -13,13 +13,11 @@ import click
 import uvicorn
 
 from api.app import create_app
-from api.bootstrap.indexing import check_readers
-from api.bootstrap.reranker import check_reranker
-from api.bootstrap.services import build_services, check_chat, check_faiss
-from api.bootstrap.store import check_embedding, open_store
+from api.bootstrap.services import build_services, check_faiss
+from api.bootstrap.settings_checks import check_settings
+from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import Supervisor
-from ingest.loaders import check_ocr
 from kb import crash
 from kb.config import Settings, read_settings
 from kb.data_folder import TRY_LATER, DataFolder
@@ -59,12 +57,7 @@ def run_server(settings: Settings) -> None:
         signal.signal(number, _end_in_order)
     check_faiss()
     check_host(settings.host)
-    check_chat(settings)
-    check_embedding(settings)
-    check_reranker(settings)
-    check_readers(settings.reader_classes)
-    if settings.ocr == "on":
-        check_ocr()
+    check_settings(settings)
     with bind_socket(settings) as listener:
         folder = DataFolder(settings.data_dir)
         folder.hold()

@@ -7,7 +7,6 @@ import random
 import pytest
 
 from api.cli.calibration import (
-    BadCalibration,
     Labelled,
     MixedMeasures,
     calibrate,
@@ -19,6 +18,7 @@ from api.cli.calibration import (
     measure_auc,
     read_labelled,
 )
+from api.cli.question_lines import BadQuestions
 
 
 # Wilson's interval without correction: Newcombe (1998), table I, method 3.
@@ -140,7 +140,7 @@ def test_a_file_says_which_can_be_answered() -> None:
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(data: bytes, told: str) -> None:
-    with pytest.raises(BadCalibration, match=told):
+    with pytest.raises(BadQuestions, match=told):
         read_labelled(data)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from api.cli.evaluation import (
-    BadQuestions,
     Outcome,
     Run,
     ask_all,
@@ -21,6 +20,7 @@ from api.cli.evaluation import (
     write_run,
 )
 from api.cli.evaluation_page import write_page
+from api.cli.question_lines import BadQuestions
 from kb.types import NewGoldenQuestion
 
 
