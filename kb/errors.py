@@ -8,6 +8,7 @@
     ├── Gone                it was there and is no longer kept   (410)
     ├── Unavailable         try again later                      (429, 503, 507)
     ├── DocumentFailed      one document cannot be indexed; its own `error`, never a request's
+    │   └── FetchFailed     its page does not come
     ├── StaleLease          a worker lost its job to another one; nobody but workers sees it
     └── StartRefused        the server must not start as it is   (process exit code `exit_code`)
 
@@ -69,6 +70,24 @@ class DocumentFailed(KbError):
     def __init__(self, code: str, detail: str, *, verdicts: Sequence[PageVerdict] = ()) -> None:
         super().__init__(code, detail)
         self.verdicts = tuple(verdicts)
+
+
+class FetchFailed(DocumentFailed):
+    """A page does not come.
+
+    `status` is what its server answered, if it did; `retry_after_s` how long it wants to be left alone. `is_gone`: the
+    page is not there any more (404, 410). `is_passing`: the same question may be answered later (5xx, 429, a time-out,
+    a server that cannot be reached).
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, status: int | None = None, retry_after_s: float | None = None, passing: bool
+    ) -> None:
+        super().__init__(code, detail)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.is_gone = status in (404, 410)
+        self.is_passing = passing
 
 
 class StaleLease(KbError):
