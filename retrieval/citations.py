@@ -19,7 +19,8 @@ from retrieval.sentences import Span, cut_sentences
 from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
 
 NUMBERS = r"\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*"
-MARKER = re.compile(rf"(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
+# The gap begins where no space stands before it: tried from each space of a long run, it would take the run's square.
+MARKER = re.compile(rf"(?<![ \t])(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)  # `row[1]` in code is no citation
 LONGEST_QUOTE = 400  # characters: supporting sentences that lie closer together than this are quoted as one stretch
 

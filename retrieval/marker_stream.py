@@ -16,6 +16,8 @@ SPECIAL = re.compile(r"[`\[【［]|\s")
 CODE = re.compile(r"`[^`\n]+`")
 OPENING = re.compile(r"[ \t]*(?:[\[【［][\d\s,，、;；]{0,60})?\Z")  # may become a marker
 BACKTICKS = re.compile(r"`+\Z")
+TEXT = re.compile(r"\S")
+CODE_ENDS = re.compile(r"[`\n]")
 
 
 class MarkerStream:
@@ -27,12 +29,16 @@ class MarkerStream:
         self._held = ""
         self._fenced = False
         self._begun = False
+        self._wanted: re.Pattern[str] | None = None  # without it more of the same settles nothing
 
     def feed(self, text: str) -> str:
         self._held += text
+        if self._wanted is not None and not self._wanted.search(text):
+            return ""
         shown: list[str] = []
         while piece := self._take():
             shown.append(piece)
+        self._wanted = self._find_wanted()
         return self._show("".join(shown))
 
     def close(self) -> str:
@@ -72,6 +78,13 @@ class MarkerStream:
             return self._cut(code.end())
         waits = "\n" not in self._held and not self._held.startswith("``")
         return "" if waits or BACKTICKS.fullmatch(self._held) else self._cut(1)
+
+    def _find_wanted(self) -> re.Pattern[str] | None:
+        """What must come before a long stretch that is held back is worth another look."""
+        if self._held and not self._held.strip():
+            return TEXT
+        opens_code = not self._fenced and self._held.startswith("`") and not self._held.startswith("``")
+        return CODE_ENDS if opens_code else None
 
     def _take_code(self) -> str:
         end = self._held.find(FENCE)

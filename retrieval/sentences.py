@@ -16,7 +16,7 @@ CLOSERS = "\"'”’」』）)】\\]》"
 END = re.compile(
     rf"(?P<han>[。！？]+[{CLOSERS}]*|…{{2,}}[{CLOSERS}]*)"
     rf"|(?P<latin>[.!?]+[{CLOSERS}]*)(?=\s|$|[\u3400-\u9fff])"
-    r"|(?P<line>\s*\n\s*)"
+    r"|(?P<line>(?<!\s)\s*\n\s*)"  # from the first of a run: tried from each, it would take the run's square
 )
 ABBREVIATION = re.compile(
     r"(?:^|[\s(\[\"'“])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Gen|Col|Lt|Capt|Sen|Rep|Gov|Rev|No|no|Nos|"

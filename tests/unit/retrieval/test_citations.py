@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import process_time
 
 import pytest
 from fakes.passages import make_passage
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from kb.types import Page, PageVerdict
 from retrieval.citations import place_on_pages, resolve_citations, strip_markers
+from retrieval.sentences import cut_sentences
 
 CAMERA = make_passage("The camera was bought in 2019. It cost 4,200 euro. The dewar stays cold for 31 hours.", start=50)
 COATING = make_passage(
@@ -125,3 +127,13 @@ def test_pages_are_asked_for_only_where_a_passage_has_several() -> None:
     cited = resolve_citations("Gone by now [1]. It cost 4,200 euro [2].", [purged, CAMERA]).citations
     assert place_on_pages(cited, pages) == cited
     assert pages.asked == [99]
+
+
+@pytest.mark.parametrize("filler", [" ", "\t", "\n", " \n", "\u3000", "[", "[1", "`", "1,", "。 "])
+def test_long_runs_of_anything_cost_no_more_than_their_length(filler: str) -> None:
+    """A model or a caller may write them, and a regular expression holds up the whole process while it runs."""
+    text = filler * (300_000 // len(filler))
+    before = process_time()
+    strip_markers(text + "x")
+    assert cut_sentences(text + "x")
+    assert process_time() - before < 10  # some tenths; the square of the length would take minutes
