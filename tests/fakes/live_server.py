@@ -57,6 +57,12 @@ class LiveServer:
     def count_temporary(self) -> int:
         return self.local.list_files()[0]
 
+    def count_open_files(self) -> int:
+        """Below the folder of stored files, those without a name among them."""
+        return sum(
+            str(self.local.folder.blobs) in target for target in map(_read_link, Path("/proc/self/fd").iterdir())
+        )
+
     def connect(self) -> socket.socket:
         """A plain connection, for requests that no HTTP client would send."""
         return socket.create_connection(self.address, PATIENCE_S)
@@ -113,6 +119,13 @@ class LiveServer:
             await self._stop.wait()
             server.should_exit = True
             await serving
+
+
+def _read_link(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # closed meanwhile
+        return ""
 
 
 async def _make_future() -> asyncio.Future[None]:
