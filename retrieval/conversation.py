@@ -107,6 +107,7 @@ def describe_turn(answer: Answer, question: str) -> KeptTurn:
         model=answer.model,
         citations=[_keep_citation(citation) for citation in answer.citations],
         created_at=datetime.now(UTC),
+        unsupported=[(span.start, span.end) for span in answer.unsupported],
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from api.schemas.ask import Unsupported
 from kb.types import Conversation, KeptCitation, KeptTurn
 
 
@@ -44,7 +45,8 @@ class KeptCitationAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TurnAnswer:
-    """`answer` is null when a document that it cites was deleted since."""
+    """`answer` is null when a document that it cites was deleted since; then `unsupported` is as well, and in turns
+    that were kept before it was."""
 
     question: str
     query: str
@@ -52,6 +54,7 @@ class TurnAnswer:
     refused: bool
     citations: Sequence[KeptCitationAnswer]
     model: str
+    unsupported: Sequence[Unsupported] | None
     created_at: datetime
 
 
@@ -97,8 +100,15 @@ def _show_turn(turn: KeptTurn) -> TurnAnswer:
         refused=turn.refused,
         citations=[_show_citation(citation) for citation in turn.citations],
         model=turn.model,
+        unsupported=_show_unsupported(turn),
         created_at=turn.created_at,
     )
+
+
+def _show_unsupported(turn: KeptTurn) -> Sequence[Unsupported] | None:
+    if turn.unsupported is None:
+        return None
+    return [Unsupported(start=start, end=end) for start, end in turn.unsupported]
 
 
 def _show_citation(kept: KeptCitation) -> KeptCitationAnswer:

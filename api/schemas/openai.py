@@ -124,7 +124,12 @@ def show_completion(body: ChatBody, answer: Answer, names: Names) -> Mapping[str
 def show_grounds(answer: Answer, names: Names) -> Mapping[str, Any]:
     """What stands beside `choices`: what the answer rests on."""
     shown = show_answer(answer, names)
-    return {"citations": shown.citations, "refused": shown.refused, "query": shown.query}
+    return {
+        "citations": shown.citations,
+        "unsupported": shown.unsupported,
+        "refused": shown.refused,
+        "query": shown.query,
+    }
 
 
 def show_usage(usage: Usage | None) -> Mapping[str, int] | None:

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
@@ -100,7 +112,8 @@ def forget_quotes(connection: Connection, document_ids: Sequence[str]) -> None:
         cited = t.citation.c.document_id.in_(document_ids[first : first + 500])
         turns = t.message.c.id.in_(select(t.citation.c.message_id).where(cited))
         # a model may have taken words of the answers before into the query
-        connection.execute(update(t.message).where(turns).values(answer=None, query=t.message.c.question))
+        told = {"answer": None, "unsupported": null(), "query": t.message.c.question}
+        connection.execute(update(t.message).where(turns).values(told))
         connection.execute(update(t.citation).where(cited).values(quote=None))
 
 
@@ -151,6 +164,7 @@ def _insert_turn(connection: Connection, new: NewTurn) -> None:
         "refused": turn.refused,
         "model": turn.model[:255],
         "created_at": turn.created_at,
+        "unsupported": null() if turn.unsupported is None else [[start, end] for start, end in turn.unsupported],
     }
     key = connection.execute(insert(t.message).values(row)).inserted_primary_key
     if turn.citations and key is not None:
@@ -210,7 +224,9 @@ def _fetch_turns(connection: Connection, conversation_id: str, limit: int) -> li
 
 def _to_turn(row: RowMapping, citations: Sequence[KeptCitation]) -> KeptTurn:
     names = ("question", "query", "answer", "refused", "model", "created_at")
-    return KeptTurn(citations=citations, **{name: row[name] for name in names})
+    places = row["unsupported"]
+    unsupported = None if places is None else [(start, end) for start, end in places]
+    return KeptTurn(citations=citations, unsupported=unsupported, **{name: row[name] for name in names})
 
 
 def _to_conversation(row: RowMapping, kb_ids: Sequence[str]) -> Conversation:

@@ -273,6 +273,7 @@ message = Table(
     Column("conversation_id", ForeignKey("conversation.id"), nullable=False, index=True),
     *(Column(name, Text, nullable=False) for name in ("question", "query")),
     Column("answer", Text),  # null: taken out with a document that it rested on
+    Column("unsupported", JSON),  # [[start, end], …] in the answer; null: not known, or the answer is gone
     Column("refused", Boolean, nullable=False),
     Column("model", String(255), nullable=False),
     Column("created_at", UtcTime, nullable=False),

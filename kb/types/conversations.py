@@ -26,7 +26,8 @@ class KeptCitation:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptTurn:
     """A question and its answer. `query` is what was searched for; `answer` is None when it rested on a document that
-    was deleted since."""
+    was deleted since. `unsupported` are the places `(start, end)` in it of the sentences that no cited passage bears
+    out, None where the answer is gone or was kept before they were."""
 
     question: str
     query: str
@@ -35,6 +36,7 @@ class KeptTurn:
     model: str
     citations: Sequence[KeptCitation]
     created_at: datetime
+    unsupported: Sequence[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

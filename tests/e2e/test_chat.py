@@ -102,6 +102,13 @@ def test_what_no_passage_bears_out_is_flagged_and_the_cited_version_opens_as_it_
             [flagged] = answer["unsupported"]
             assert answer["answer"][flagged["start"] : flagged["end"]] == "成人票一百九十元[1]。"
             assert (answer["unsupported_count"], answer["dropped"]) == (1, 1)
+            kept = (await client.get(f"/api/v1/conversations/{answer['conversation_id']}")).json()
+            assert kept["turns"][0]["unsupported"] == [flagged]
+            asked = {"model": "k", "messages": [{"role": "user", "content": QUESTION["question"]}], "stream": stream}
+            completed = await client.post("/v1/chat/completions", json=asked)
+            chunks = [block.removeprefix("data: ") for block in completed.text.split("\n\n")]
+            last = json.loads(chunks[-3]) if stream else completed.json()  # behind it `[DONE]` and nothing
+            assert (last["unsupported"], last["citations"]) == ([flagged], answer["citations"])
         [citation] = answer["citations"]
         new = ("files", ("价目.md", "# 门票\n\n学生票每张九十元。\n".encode(), "text/markdown"))
         uploaded = await client.post("/api/v1/knowledge-bases/k/documents", files=[new])

@@ -68,9 +68,8 @@ def test_a_follow_up_is_understood_from_the_turns_that_were_kept(server: LocalSe
     assert kept["title"] == "望江塔在哪里？"
     assert [turn["question"] for turn in kept["turns"]] == ["望江塔在哪里？", "它有多高？", "它是哪年建成的？"]
     for turn, answer in zip(kept["turns"], (first, second, third), strict=True):
-        assert {name: turn[name] for name in ("query", "answer", "refused", "model")} == {
-            name: answer[name] for name in ("query", "answer", "refused", "model")
-        }
+        told = ("query", "answer", "refused", "model", "unsupported")
+        assert {name: turn[name] for name in told} == {name: answer[name] for name in told}
         for cited, told in zip(turn["citations"], answer["citations"], strict=True):
             assert cited["document"] == {name: told["document"][name] for name in ("id", "path")}
             same = ("number", "version", "page_start", "page_end", "start", "end", "quote")
@@ -157,6 +156,7 @@ def test_a_deleted_document_takes_its_text_out_of_the_turns_that_cite_it(server:
     assert [(one["quote"], one["document"]) for one in first["citations"]] == [
         (None, {"id": document["id"], "path": "塔.md"})
     ]
+    assert first["unsupported"] is None
     assert second["answer"] is not None
     assert ask(server, "它有多高？", conversation_id=talk)["conversation_id"] == talk
 
@@ -231,6 +231,14 @@ def test_the_newest_turns_are_kept_and_idle_conversations_forgotten(server: Loca
     talk = ask(server, "q")["conversation_id"]
     assert kept.forget_idle(datetime.now(UTC) - timedelta(days=30)) == 1
     assert [one["id"] for one in list_talks(server)] == [talk]
+
+
+def test_turns_that_were_kept_before_their_sentences_were_looked_at(server: LocalServer) -> None:
+    talk = ask(server, "望江塔在哪里？")["conversation_id"]
+    with server.store.catalog.database.write() as connection:
+        connection.exec_driver_sql("UPDATE message SET unsupported = NULL")
+    [turn] = get(server, talk)["turns"]
+    assert (turn["unsupported"], turn["answer"] is None) == (None, False)
 
 
 def test_a_server_that_keeps_nothing(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_an_answer_is_the_one_that_ask_gives(server: LocalServer, question: str)
     [choice] = told["choices"]
     assert (choice["index"], choice["finish_reason"]) == (0, "stop")
     assert choice["message"] == {"role": "assistant", "content": asked["answer"], "refusal": None}
-    assert told["citations"] == asked["citations"]
+    assert (told["citations"], told["unsupported"]) == (asked["citations"], asked["unsupported"])
     assert told["citations"][0]["quote"]
     assert server.request("GET", "/api/v1/conversations").json()["items"] == []
 
@@ -159,7 +159,8 @@ def test_a_stream_is_the_same_answer_in_chunks(server: LocalServer, question: st
     whole = chat(server, user(question))
     assert "".join(one["choices"][0]["delta"]["content"] for one in middle) == whole["choices"][0]["message"]["content"]
     assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({}, "stop")
-    assert (last["citations"], last["refused"]) == (whole["citations"], whole["refused"])
+    grounds = ("citations", "unsupported", "refused", "query")
+    assert {name: last[name] for name in grounds} == {name: whole[name] for name in grounds}
 
 
 @pytest.mark.parametrize("model", ["地方 志", "builtin"])
