@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, Select, and_, func, or_, select, text, tuple_
 
 from kb.catalog import tables as t
+from kb.catalog.conversation_checks import check_conversations
 from kb.catalog.database import Database
 from kb.catalog.jobs import LIVE
 from kb.catalog.revision_checks import check_knowledge_bases, check_overlaps, check_publications
@@ -33,6 +34,7 @@ def check_catalog(database: Database, found: FindingLog, deep: bool, on_progress
         return
     on_progress("database", 1, 1)
     check_knowledge_bases(database, found)
+    check_conversations(database, found)
     last = _read_number(database, select(func.max(t.version.c.id)))
     for first in range(0, last, VERSIONS_A_PAGE):
         on_progress("versions", first, last)

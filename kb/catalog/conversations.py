@@ -80,8 +80,8 @@ class Conversations:
                 return False
             _insert_turn(connection, new)
             cited = {one.document_id for one in new.turn.citations}
-            gone = select(t.document.c.id).where(t.document.c.id.in_(cited), t.document.c.deleted_at.is_not(None))
-            forget_quotes(connection, connection.execute(gone).scalars().all())
+            alive = select(t.document.c.id).where(t.document.c.id.in_(cited), t.document.c.deleted_at.is_(None))
+            forget_quotes(connection, sorted(cited.difference(connection.execute(alive).scalars())))
             _drop_oldest(connection, new.conversation_id)
             return True
 

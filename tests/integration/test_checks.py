@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,45 @@ import pytest
 from fakes.store import Store, copy_store, new_store, write_sentences
 
 from kb.checks import check_store
-from kb.types import JobState
+from kb.types import JobState, KeptCitation, KeptTurn, NewTurn
 
 OLD = time.time() - 7200
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three published documents (one in its second version), one failed, one staged in a queued job."""
+    """Three published documents (one in its second version), one failed, one staged in a queued job; and a kept turn
+    that cites two of them, the first in its first version."""
     store = new_store(tmp_path_factory.mktemp("template") / "store")
     store.index({"a.txt": write_sentences(1, 2, 3), "b.txt": write_sentences(3, 4), "bad.txt": "BAD no_text"})
     store.index({"a.txt": write_sentences(1, 2, 5)})
     store.index({"c.txt": write_sentences(6)})
     store.upload({"d.txt": write_sentences(7)})
+    keep_turn(store, ("a.txt", 1), ("b.txt", 1))
     store.close()
     return store.folder.root
+
+
+def keep_turn(store: Store, *cited: tuple[str, int]) -> None:
+    citations = [
+        KeptCitation(
+            number=number, kb_id=store.kb.id, document_id=store.find(path).id, path=path, version=version, page_start=1,
+            page_end=1, start=0, end=4, quote="text",
+        )
+        for number, (path, version) in enumerate(cited, start=1)
+    ]  # fmt: skip
+    turn = KeptTurn(
+        question="q",
+        query="q",
+        answer="a[1][2]",
+        refused=False,
+        model="m",
+        citations=citations,
+        created_at=datetime.now(UTC),
+    )
+    assert store.catalog.conversations.keep(
+        NewTurn(conversation_id="c", kb_ids=[store.kb.id], turn=turn, is_first=True)
+    )
 
 
 @pytest.fixture
@@ -167,6 +192,30 @@ SQL_MUTATIONS = {
         "INSERT INTO chunk SELECT 999, space_id, 999, 0, 0, 5, 1, 1, NULL, 2, input_sha FROM chunk LIMIT 1",
         {"foreign_key_broken"},
     ),
+    "a turn without its conversation": ("DELETE FROM conversation", {"foreign_key_broken"}),
+    "a conversation of a knowledge base that is gone": (
+        "UPDATE conversation_base SET kb_id = 'gone'",
+        {"foreign_key_broken"},
+    ),
+    "a citation without its turn": ("DELETE FROM message", {"foreign_key_broken"}),
+    "a conversation of no knowledge base": ("DELETE FROM conversation_base", {"conversation_of_none"}),
+    "a conversation of a deleted knowledge base": (
+        "UPDATE knowledge_base SET deleted_at = '2026-01-01 00:00:00'",
+        {"conversation_of_deleted", "purge_missing"},
+    ),
+    "a cited version that is gone": ("UPDATE citation SET version = 9 WHERE number = 2", {"cited_text_gone"}),
+    "a cited version without its text": (
+        "UPDATE citation SET document_id = (SELECT id FROM document WHERE path = 'bad.txt') WHERE number = 1",
+        {"cited_text_gone"},
+    ),
+    "a quote of a document that is not there": (
+        "UPDATE citation SET document_id = 'gone' WHERE number = 1",
+        {"quote_of_deleted"},
+    ),
+    "an answer from a deleted document": (
+        "UPDATE citation SET quote = NULL, document_id = 'gone'",
+        {"quote_of_deleted"},
+    ),
 }
 
 
@@ -251,6 +300,25 @@ def test_a_running_job_with_staged_chunks_is_no_finding(store: Store) -> None:
     job = store.claim(owner="a worker that is gone")
     assert job.state is JobState.RUNNING
     assert store.check() == set()
+
+
+def test_a_deleted_document_leaves_no_finding_in_the_turns_that_cite_it(store: Store) -> None:
+    store.catalog.documents.delete(store.kb.id, [store.find("b.txt").id])
+    assert store.check(deep=False) - {"blob_unreferenced", "text_unreferenced"} == set()
+    _, [turn] = store.catalog.conversations.get("c")
+    assert (turn.answer, [one.quote for one in turn.citations]) == (None, ["text", None])
+
+
+def test_a_document_that_was_taken_out_while_it_was_answered_leaves_no_text(store: Store) -> None:
+    cited = KeptCitation(
+        number=1, kb_id=store.kb.id, document_id="gone", path="x", version=1, page_start=1, page_end=1, start=0, end=4,
+        quote="text",
+    )  # fmt: skip
+    turn = KeptTurn(
+        question="q", query="q", answer="a", refused=False, model="m", citations=[cited], created_at=datetime.now(UTC)
+    )
+    assert store.catalog.conversations.keep(NewTurn(conversation_id="c", kb_ids=[], turn=turn, is_first=False))
+    assert store.check(deep=False) == set()
 
 
 def test_a_deleted_knowledge_base_is_no_finding_while_its_purge_waits(store: Store) -> None:

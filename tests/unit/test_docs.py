@@ -27,7 +27,13 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 PACKAGES = ("kb", "ingest", "retrieval", "api")
 FOR_TESTS = {"KB_EVAL_DATA"}  # read by tests alone
 KNOWLEDGE_BASE = "/api/v1/knowledge-bases/{kb}"  # written … on the page
-CHECKS = ("kb/checks.py", "kb/catalog/checks.py", "kb/catalog/revision_checks.py", "api/cli/check.py")
+CHECKS = (
+    "kb/checks.py",
+    "kb/catalog/checks.py",
+    "kb/catalog/revision_checks.py",
+    "kb/catalog/conversation_checks.py",
+    "api/cli/check.py",
+)
 
 
 @cache
