@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import click
 
 from api.cli.batch import BatchFiles, run_batch
+from api.cli.conversations import write_unsupported
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.output import format_pages, put_on_one_line
-from api.cli.session import TEXT, Session, address_question, kbs_option, name_place, talk_to_server
+from api.cli.session import NAME, TEXT, Session, address_question, kbs_option, name_place, talk_to_server
 
 MOST_AT_ONCE = 64
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -21,6 +25,8 @@ class AskOptions(TypedDict):
     kbs: Sequence[str]
     language: str | None
     no_stream: bool
+    conversation: str | None
+    interactive: bool
     batch: Path | None
     out: Path | None
     concurrency: int
@@ -31,6 +37,10 @@ class AskOptions(TypedDict):
 @kbs_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
+@click.option(
+    "--conversation", type=NAME, metavar="ID", help="Go on with a conversation, which an earlier answer named."
+)
+@click.option("--interactive", "-i", is_flag=True, help="Read more questions from standard input, one a line.")
 @click.option("--batch", type=FILE, help='Ask every line of a file, {"question": "…"} each; needs --out.')
 @click.option(
     "--out", type=FILE, help="Where the answers of --batch go, a line each; what is answered there is skipped."
@@ -51,19 +61,80 @@ def ask(session: Session, question: str | None, **options: Unpack[AskOptions]) -
         run_batch(session, options["kbs"], fields, files, options["concurrency"])
         return
     path, named = address_question(session, "ask", options["kbs"])
-    body: dict[str, Any] = {"question": question, **named, **fields}
-    if session.output.as_json:
-        session.output.write_json(session.client.post(path, body))
+    body: dict[str, Any] = {**named, **fields}
+    if options["conversation"] is not None:
+        body["conversation_id"] = options["conversation"]
+    door = Door(session=session, path=path, several=bool(named), whole=options["no_stream"])
+    if options["interactive"]:
+        talk(door, body, question)
         return
-    answer = ask_whole(session, path, body) if options["no_stream"] else ask_streamed(session, path, body)
-    write_sources(session, answer, several=bool(named))
+    name_conversation(session, ask_once(door, {"question": question, **body}).get("conversation_id"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Door:
+    """Where questions go, and whether their answers are printed as they are written."""
+
+    session: Session
+    path: str
+    several: bool
+    whole: bool
+
+
+def ask_once(door: Door, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Ask, and print the answer with what it rests on. Raises CallFailed."""
+    session = door.session
+    if session.output.as_json:
+        answer: Mapping[str, Any] = session.client.post(door.path, body)
+        session.output.write_json(answer)
+        return answer
+    answer = ask_whole(session, door.path, body) if door.whole else ask_streamed(session, door.path, body)
+    write_sources(session, answer, several=door.several)
+    return answer
+
+
+def talk(door: Door, body: dict[str, Any], question: str | None) -> None:
+    """One question after another, within one conversation, until the input ends. A question that fails is not the end;
+    the last failure gives the exit code."""
+    code = 0
+    for one in chain([question] if question else [], read_questions()):
+        try:
+            body["conversation_id"] = ask_once(door, {"question": one, **body}).get("conversation_id")
+        except CallFailed as error:
+            code = int(error.exit_code)
+            door.session.output.say(f"{error.code}: {put_on_one_line(error.detail)}")
+    name_conversation(door.session, body.get("conversation_id"))
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def read_questions() -> Iterator[str]:
+    """The lines of standard input that hold anything; on a terminal each is asked for."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # bytes that are no text are no reason to end
+    while True:
+        if sys.stdin.isatty():
+            click.echo("> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def name_conversation(session: Session, conversation_id: str | None) -> None:
+    if conversation_id is not None and not session.output.as_json:
+        session.output.say(f"conversation: {conversation_id}")
 
 
 def choose_files(question: str | None, options: AskOptions) -> BatchFiles | None:
     """None when one question is asked. Raises UsageError for what cannot be meant."""
     batch, out = options["batch"], options["out"]
-    if (question is None) == (batch is None):
+    if (question is None) == (batch is None) and not (options["interactive"] and batch is None):
         raise click.UsageError("say either QUESTION or --batch FILE")
+    if batch is not None and (options["interactive"] or options["conversation"] is not None):
+        raise click.UsageError("--batch keeps no conversation: --conversation and --interactive do not go with it")
     if (batch is None) != (out is None):
         raise click.UsageError("--batch FILE and --out FILE go together")
     if batch is None or out is None:
@@ -122,6 +193,7 @@ def write_sources(session: Session, answer: Mapping[str, Any], *, several: bool)
         session.output.write_text("")
     for citation in answer["citations"]:
         session.output.write_text(format_citation(citation, several=several))
+    write_unsupported(session, str(answer["answer"]), answer.get("unsupported") or ())
 
 
 def format_citation(citation: Mapping[str, Any], *, several: bool) -> str:

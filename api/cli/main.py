@@ -31,6 +31,7 @@ COMMANDS = {
     "search": ("api.cli.search", "Find the passages nearest to a question."),
     "explain": ("api.cli.explain", "Say why a search finds a document or does not."),
     "ask": ("api.cli.ask", "Ask a question and get an answer with citations."),
+    "conversations": ("api.cli.conversations", "List, show and delete kept conversations."),
     "golden": ("api.cli.golden", "Questions that a knowledge base must go on answering."),
     "eval": ("api.cli.evaluate", "Tell how well a file of questions is answered."),
     "revisions": ("api.cli.revisions", "List, show and restore revisions."),
