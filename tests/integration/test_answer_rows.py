@@ -21,8 +21,6 @@ from fakes.live_server import WINDOW, LiveServer
 from fakes.local_server import KB, LocalServer
 
 from kb.tokens import estimate_tokens
-from retrieval.prompt import INSTRUCTIONS, MISSING
-from retrieval.question import Language
 
 # What documents, names and users write → how it stands in the prompt: as it is, or with the one space that makes a
 # mark of a chat template no mark.
@@ -170,8 +168,11 @@ def test_data_stands_in_the_prompt_as_data(server: LiveServer, mark: str, shown:
     assert (citation["document"], citation["quote"] in passage["text"]) == (named, True)
 
     system, first, second, user = check_body(chat)
-    language: Language = "zh" if chinese else "en"
-    assert system["content"] == INSTRUCTIONS[language].replace("{missing}", MISSING[language])
+    assert "{missing}" not in system["content"]
+    plain = "望江塔有多高？" if chinese else "How tall is the tower?"
+    server.script(ANSWER)
+    assert ASK.post(server, "plain", plain).status_code == 200
+    assert system == check_body(chat)[0]  # what is asked of the model is the same, whatever the data says
     assert (first["content"], second["content"]) == (f"Hello {shown}", f"Yes {shown}")
     name = f"{shown}（{shown}.html），第 1 页" if chinese else f"{shown} ({shown}.html), page 1"
     labels = ("资料：", "问题：") if chinese else ("Passages:", "Question: ")
