@@ -210,7 +210,7 @@ class Answerer:
         question = self._check_request(request)
         language = choose_language(question, request.language)
         if request.history:
-            question = await self._rewriter.rewrite(question, request.history)
+            question = await self._rewriter.rewrite(question, request.history, [request.kb_id, *request.also])
             clock.note("rewrite")
         search = _write_search(request, question)
         found = await asyncio.to_thread(self._source.search, search)

@@ -7,6 +7,9 @@ fragment that names something   the question before, and the fragment: 「成人
 「它」 and its like              the pronoun gives way to what the question before was about: 「灯塔有多高？」
 all else                        what the question before was about stands in front: "the lighthouse: who built it?"
 
+Many follow-ups have neither: 「找谁修」, "is there a limit". A short question all of whose words are common in the
+documents asked is one as well, and one that has a rare word is none (`retrieval/naming.py`).
+
 Where the question before asked for somebody or for one of several, "he" and "it" may be in its answer, whose first
 supported sentence is added. The rule cannot parse; it may add a word too many, and takes none of the user's away,
 pronouns excepted. That is what a search bears best.
@@ -14,14 +17,40 @@ pronouns excepted. That is what a search bears best.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from kb.tokens import HAN
 from retrieval.citations import MARKER, strip_markers
+from retrieval.follow_up_words import (
+    EN_ABOUT,
+    EN_ASKING,
+    EN_AUXILIARY,
+    EN_BARE,
+    EN_EXPLETIVE,
+    EN_LEAD,
+    EN_NAME,
+    EN_PERSON,
+    EN_PREPOSITION,
+    EN_PRONOUN,
+    EN_WHICH,
+    ENDS,
+    ZH_ASKING,
+    ZH_BARE,
+    ZH_FRAGMENT,
+    ZH_LEAD,
+    ZH_NAME,
+    ZH_OPENING,
+    ZH_PERSON,
+    ZH_POINTER,
+    ZH_PREDICATE,
+    ZH_PRONOUN,
+)
 from retrieval.han import fold_han
+from retrieval.naming import TermSource, names_something
 from retrieval.prompt import ChatMessage
 from retrieval.question import AnswerKind, find_kind, list_terms
 from retrieval.sentences import cut_sentences
@@ -29,73 +58,8 @@ from retrieval.sentences import cut_sentences
 LATEST = 20  # messages that are looked at
 LONGEST_CONTEXT = 300  # characters that are taken from the conversation
 LONGEST_FRAGMENT = 24  # Han characters; words: a quarter of that
+LONGEST_UNSURE = 60  # characters of a question that may leave out its subject without a sign; Han: a third of that
 OWN_TERMS = 2  # before a pronoun: it then stands for something in its own question
-ENDS = " \t\r\n。.？?！!，,；;：:…"
-
-# Chinese patterns are held against Simplified characters (`fold_han` keeps every place).
-ZH_PRONOUN = re.compile(r"它们?|他们|她们|(?<!其)他(?!人)|她|(?<![尤极与何之])其(?![他它中实余次间])")
-ZH_POINTER = re.compile(
-    r"(?:这|那|该|此)(?:一|两|几|些)?[个座家种款台份条项部间所位处套张本艘辆只件场次些里边儿]|[这那]些|[这那]时|"
-    r"^(?:这|那)(?=是|有|要|怎|多|能|会|可|在|为|叫|什|里)|该[^不怎如]|此事|后者|前者|对方|同一|上述"
-)
-ZH_LEAD = re.compile(r"^(?:请问|那么|那|还有|以及|另外|至于|而|可是|但是|但|如果|要是|假如|换成|改成)+[，,\s]*")
-ZH_FRAGMENT = re.compile(r"呢$")
-# What a subject may be followed by; a question that opens with one of these has lost its subject.
-ZH_PREDICATE = re.compile(
-    r"^(?:还|也|都|又|再|总共|一共|大概|需要|要|得|可以|可|能不能|能|会不会|会|应该|"
-    r"有没有|有多|有几|有哪|有什么|是不是|是否|是什么|是谁|是哪|为什么|为何|怎么|怎样|如何|多少|多久|多大|多高|多长|多远|多重|几|"
-    r"什么时候|何时|在哪|在什么|位于|由谁|谁|哪)"
-)
-ZH_BARE = re.compile(r"^[^A-Za-z0-9]{1,4}(?:是|为)(?:多少|几)")  # 「电话是多少」: of what?
-ZH_ASKING = re.compile(
-    r"为什么|为何|什么时候|什么|怎么样|怎么|怎样|如何|是否|请问|多少|何时|何地|哪一?[年月天日个些座家位里种]|哪|谁|几|吗$|呢$|"
-    r"有没有|有多|有(?=哪|几|什么)|是不是|是(?=什么|谁|哪|多少)|能不能|可不可以|需要|(?:成立|坐落|始建|[建创位生])于|[在由](?=哪|谁|什么)|"
-    r"[，。？！,?!；;]"
-)
-ZH_OPENING = re.compile(
-    r"^(?:谁|什么|哪|为什么|为何|怎么|怎样|如何|几[点时月天年号]?|多少|请问(?:谁|什么|哪|为什么|怎么|如何))"
-)
-ZH_PERSON = re.compile(r"[他她]|对方")
-
-EN_PRONOUN = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|this|these|those(?! \w+ (?:who|that|which|whose)\b)|"
-    r"the (?:same|former|latter|other|others)|(?:which|this|that|the \w+|another) ones?)\b"
-    r"|(?:^|\b(?:about|of|for|with|to|in|on|at|by|from|after|before|is|was|does|did|do|are|were|and|or) )"
-    r"that\b(?! [a-z]+s? )"
-    r"|\bthere(?=[?.!,]|$)|\bthere\b(?! (?:a|an|any|is|are|was|were|be)\b)|\b(?:what|who|anything|anyone|where) else\b",
-    re.IGNORECASE,
-)
-EN_EXPLETIVE = re.compile(
-    r"\b(?:is|was|are|were|be|has|have|had)(?:n't)? there\b|\bthere (?:is|are|was|were)\b"
-    r"|\bit (?:takes?|took) (?:\w+ )?to\b|\b(?:is|was) it (?:possible|necessary|true|allowed|legal|safe|better)\b",
-    re.IGNORECASE,
-)
-EN_LEAD = re.compile(r"^(?:(?:and|but|or|so|then|ok(?:ay)?|well|also|plus)\b[, ]*)+", re.IGNORECASE)
-EN_ABOUT = re.compile(r"^(?:how|what) about\b|^(?:what|how) (?:if|of)\b", re.IGNORECASE)
-EN_PREPOSITION = re.compile(
-    r"^(?:in|on|at|for|with|without|during|after|before|since|from|to|by|until|as|under|over)\b", re.IGNORECASE
-)
-EN_ASKING = re.compile(
-    r"^(?:(?:please|can you tell me|could you tell me|tell me|do you know|and|but|so)\b[, ]*)*"
-    r"(?:(?:at|in|on|for|by|from|since|until|to|with) )?"
-    r"(?:(?:who|whom|whose|when|where|why|what|which|how)\b"
-    r"(?: (?:many|much|long|far|tall|high|old|large|big|often|fast|deep|heavy|year|time|day|kind of|sort of))?\s*)?"
-    r"(?:(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may|must)\b(?:n't)?\s*)?",
-    re.IGNORECASE,
-)
-# A question about "I" or "one", or about an adjective alone, says nothing of where.
-EN_BARE = re.compile(
-    r"^(?:(?:when|where|how|why|what)\b )?(?:do|does|did|can|could|must|may|should|will|is|are)\b "
-    r"(?:i|we|you|one|people|that|this)\b|^how \w+$",
-    re.IGNORECASE,
-)
-EN_NAME = re.compile(r"(?<=[a-z,] )(?!I\b)[A-Z]|\d")
-EN_AUXILIARY = re.compile(
-    r"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may|must|who|what|when|where|why|how|which)\b",
-    re.IGNORECASE,
-)
-EN_PERSON = re.compile(r"\b(?:he|him|his|she|her|hers|they|them|their)\b", re.IGNORECASE)
-EN_WHICH = re.compile(r"\bwhich\b|\bwhat(?:'s| is| was) the name\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,30 +75,44 @@ class _Asked:
         return join_questions(self.base, self.fragment) if self.fragment else self.base
 
 
+# Whether a question names something, given what the conversation is about; None where that is not known.
+Naming = Callable[[str, str], bool | None]
+
+
 class Rewriter(Protocol):
     """Makes a full question of one that needs the conversation before it."""
 
-    async def rewrite(self, question: str, history: Sequence[ChatMessage]) -> str: ...
+    async def rewrite(self, question: str, history: Sequence[ChatMessage], kb_ids: Sequence[str] = ()) -> str:
+        """`kb_ids` are the knowledge bases that are asked."""
+        ...
 
 
 class RuleRewriter:
-    """A Rewriter without a model."""
+    """A Rewriter without a model. Without `terms` it goes by the question's words alone."""
 
-    async def rewrite(self, question: str, history: Sequence[ChatMessage]) -> str:
-        return complete_question(question, history)
+    def __init__(self, terms: TermSource | None = None) -> None:
+        self._terms = terms
+
+    async def rewrite(self, question: str, history: Sequence[ChatMessage], kb_ids: Sequence[str] = ()) -> str:
+        terms = self._terms
+        if terms is None or not kb_ids:
+            return complete_question(question, history)
+        return await asyncio.to_thread(
+            complete_question, question, history, lambda asked, about: names_something(asked, about, terms, kb_ids)
+        )
 
 
-def complete_question(question: str, history: Sequence[ChatMessage]) -> str:
+def complete_question(question: str, history: Sequence[ChatMessage], names: Naming | None = None) -> str:
     """The question with what it leaves out; as it is when it leaves out nothing."""
     asked: _Asked | None = None
     for message in history[max(0, len(history) - LATEST) :]:
         said = message.content.strip()
         if message.role == "user":
             if asked is not None or not is_follow_up(said):  # what it follows is out of sight: it tells of nothing
-                asked = _follow(said, asked)
+                asked = _follow(said, asked, names)
         elif asked is not None:
             asked = _Asked(base=asked.base, fragment=asked.fragment, answer=said)
-    return _follow(question, asked).text
+    return _follow(question, asked, names).text
 
 
 def is_follow_up(question: str) -> bool:
@@ -142,12 +120,32 @@ def is_follow_up(question: str) -> bool:
     return _is_fragment(question) or _lacks_subject(question) or _find_pronoun(question) is not None
 
 
-def _follow(question: str, before: _Asked | None) -> _Asked:
-    if before is None or not before.base or not is_follow_up(question):
+def _follow(question: str, before: _Asked | None, names: Naming | None) -> _Asked:
+    if before is None or not before.base or not _follows(question, before, names):
         return _Asked(base=question)
     if _is_fragment(question) and list_terms(question):
         return _Asked(base=before.base[:LONGEST_CONTEXT], fragment=question)
     return _Asked(base=_put_in_subject(question, before))
+
+
+def _follows(question: str, before: _Asked, names: Naming | None) -> bool:
+    """By its words; where those are no sure sign and it is short, by what it names, as far as the documents tell."""
+    by_words = is_follow_up(question)
+    if names is None or _is_sure(question):
+        return by_words
+    named = names(question, find_subject(question, before))
+    return by_words if named is None else not named
+
+
+def _is_sure(question: str) -> bool:
+    """Whether its words alone tell: it has a sign of a follow-up, or it is long, or it writes a name as one."""
+    plain = question.strip(ENDS)
+    if _find_pronoun(question) is not None:
+        return True
+    if HAN.search(plain):
+        told = ZH_FRAGMENT.search(fold_han(plain)) or ZH_NAME.search(plain)
+        return bool(told) or len(plain) > LONGEST_UNSURE // 3
+    return bool(EN_LEAD.search(plain) or EN_ABOUT.search(plain) or EN_NAME.search(plain)) or len(plain) > LONGEST_UNSURE
 
 
 def _put_in_subject(question: str, before: _Asked) -> str:

@@ -79,6 +79,11 @@ def _make_document(row: IndexRow) -> tantivy.Document:
     return document
 
 
+def _place_term(term: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Field and token of a term in the text, an English word by its stem, and in title, path and heading."""
+    return ("stem", find_stem(term)) if ENGLISH.fullmatch(term) else ("body", term), ("head", term)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LexicalView:
     """An immutable snapshot; any number of threads may search it."""
@@ -102,6 +107,23 @@ class LexicalView:
         pairs = zip(ids, hits, strict=True)
         found = [Match(chunk_id=int(i), score=float(score)) for i, (score, _) in pairs if i is not None]
         return sorted(found, key=lambda match: (-match.score, match.chunk_id))
+
+    def count_terms(self, terms: Iterable[str]) -> dict[str, int]:
+        """How many rows hold each term, an English word by its stem: in the text, or in title, path and heading if
+        those are more. Rows that were removed a moment ago may still count."""
+        found = {}
+        for term in terms:
+            (field, token), head = _place_term(term)
+            found[term] = max(self.searcher.doc_freq(field, token), self.searcher.doc_freq(*head))
+        return found
+
+    def count_together(self, terms: Iterable[str]) -> int:
+        """How many rows hold all of them, each in the text or in title, path and heading."""
+        either = [[(tantivy.Occur.Should, self._write_term(*place)) for place in _place_term(term)] for term in terms]
+        if not either:
+            return 0
+        query = tantivy.Query.boolean_query([(tantivy.Occur.Must, tantivy.Query.boolean_query(one)) for one in either])
+        return int(self.searcher.search(query, 1).count)  # type: ignore[attr-defined]  # its stub does not know it
 
     def _write_clauses(self, terms: QuestionTerms) -> list[tantivy.Query]:
         tokens = [*terms.tokens, *(term for c in terms.characters for term in self._list_starting(c))]

@@ -10,7 +10,7 @@ from kb.errors import KbError
 from kb.tokens import HAN
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import strip_markers
-from retrieval.follow_up import complete_question
+from retrieval.follow_up import Rewriter, RuleRewriter
 from retrieval.prompt import ChatMessage, neutralise, trim_history
 from retrieval.question import list_terms
 
@@ -38,11 +38,13 @@ LABEL = {True: "最后一个问题：", False: "Last question: "}
 class ModelRewriter:
     """A Rewriter over a chat model. Never raises what the model raises: a worse query is better than no answer."""
 
-    def __init__(self, model: ChatModel, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, model: ChatModel, limit_s: float = LIMIT_S, rule: Rewriter | None = None) -> None:
+        """`rule` serves where the model fails."""
         self._model = model
         self._limit_s = limit_s
+        self._rule = rule or RuleRewriter()
 
-    async def rewrite(self, question: str, history: Sequence[ChatMessage]) -> str:
+    async def rewrite(self, question: str, history: Sequence[ChatMessage], kb_ids: Sequence[str] = ()) -> str:
         messages = write_messages(question, history)
         try:
             async with asyncio.timeout(self._limit_s):
@@ -50,7 +52,7 @@ class ModelRewriter:
         except (KbError, TimeoutError):
             written = ""
         full = read_question(written, question)
-        return complete_question(question, history) if full is None else full
+        return await self._rule.rewrite(question, history, kb_ids) if full is None else full
 
     async def _ask(self, messages: Sequence[ChatMessage]) -> str:
         pieces: list[str] = []

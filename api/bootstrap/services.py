@@ -25,7 +25,9 @@ from retrieval.chat_writer import ChatWriter
 from retrieval.conversation import Talker
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
+from retrieval.follow_up import RuleRewriter
 from retrieval.joint import JointSearcher
+from retrieval.naming import IndexedTerms
 from retrieval.relevance import JudgedSource
 from retrieval.rerank import LocalReranker
 from retrieval.rerank_client import RemoteReranker
@@ -69,7 +71,8 @@ def build_services(store: Store) -> Services:
     writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
-    source, rewriter = JudgedSource(joint, catalog.refusals), ModelRewriter(chat) if chat else None
+    source, rule = JudgedSource(joint, catalog.refusals), RuleRewriter(IndexedTerms(indexes))
+    rewriter = ModelRewriter(chat, rule=rule) if chat else rule
     answerer = Answerer(source, writer, limits, catalog.documents, rewriter)
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     return Services(

@@ -214,3 +214,23 @@ def test_k_must_be_positive(view: LexicalView) -> None:
 @pytest.mark.parametrize(("word", "stem"), [("running", "run"), ("foxes", "fox"), ("gb", "gb"), ("西湖", "西湖")])
 def test_stems(word: str, stem: str) -> None:
     assert find_stem(word) == stem
+
+
+@pytest.mark.parametrize(
+    ("terms", "counts", "together"),
+    [
+        ({"西湖"}, {"西湖": 2}, 2),
+        ({"西湖", "杭州"}, {"西湖": 2, "杭州": 2}, 2),
+        ({"西湖", "首都"}, {"西湖": 2, "首都": 1}, 0),
+        ({"中国", "名茶"}, {"中国": 1, "名茶": 1}, 1),
+        ({"runs", "knowledge"}, {"runs": 1, "knowledge": 1}, 1),  # by the stem
+        ({"note"}, {"note": 8}, 8),  # by the stem, in the path of all
+        ({"notes"}, {"notes": 8}, 8),
+        ({"notes", "fox"}, {"notes": 8, "fox": 1}, 1),
+        ({"nothing", "西湖"}, {"nothing": 0, "西湖": 2}, 0),
+        (set(), {}, 0),
+    ],
+)
+def test_how_many_rows_hold_terms(view: LexicalView, terms: set[str], counts: dict[str, int], together: int) -> None:
+    assert view.count_terms(terms) == counts
+    assert view.count_together(terms) == together

@@ -1,7 +1,7 @@
-"""Forty follow-ups and twenty questions that stand alone, all asked in the midst of a conversation about something.
+"""Forty follow-ups, twenty questions that stand alone and twenty that no document answers, all in mid-conversation.
 
-Written before the rule was changed for those that have no cue word, and never used to fit it. The sixteen documents
-tell the same things of different machines and grants.
+Written before the rule was changed for those that have no cue word. The sixteen documents tell the same things of
+different machines and grants.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ TOLD = {
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """`before` was answered with `answer`; `topic` names the document that must come first for `question`."""
+    """`before` was answered with `answer`; `topic` names the document that must come first for `question`. `kind` is
+    `follow_up`, `alone` or `away`: no document answers it."""
 
     kind: str
     language: str

@@ -65,6 +65,35 @@ def test_without_anything_before_there_is_nothing_to_put_in(question: str) -> No
     assert complete_question(question, [ChatMessage(role="assistant", content="你好")]) == question
 
 
+@pytest.mark.parametrize(
+    ("question", "named", "full"),
+    [
+        ("找谁修", False, "望江塔，找谁修"),
+        ("找谁修", True, "找谁修"),
+        ("找谁修", None, "找谁修"),
+        ("is there a limit", False, "望江塔: is there a limit"),
+        ("removal vans", True, "removal vans"),  # by its words a fragment
+        ("removal vans", None, "望江塔在哪里? removal vans"),
+        ("它有多高？", True, "望江塔有多高？"),  # a pronoun is a sure sign
+        ("学生票呢？", True, "望江塔在哪里？学生票呢？"),
+        ("And in winter?", True, "望江塔在哪里? And in winter?"),
+        ("2024 年的价格", False, "2024 年的价格"),  # and so is a name, that it stands by itself
+        ("How high is Garnet Tower", False, "How high is Garnet Tower"),
+        ("职工在探亲假期间的工资和路费应该如何计算和发放", False, "职工在探亲假期间的工资和路费应该如何计算和发放"),
+    ],
+)
+def test_where_the_words_are_no_sure_sign_the_documents_tell(question: str, named: bool | None, full: str) -> None:  # noqa: FBT001
+    asked: list[tuple[str, str]] = []
+
+    def names(text: str, subject: str) -> bool | None:
+        asked.append((text, subject))
+        return named
+
+    assert complete_question(question, say("望江塔在哪里？", "在山上。"), names) == full
+    assert asked in ([], [(question, "望江塔")])
+    assert complete_question(question, [], names) == question
+
+
 def test_follow_ups_of_follow_ups_keep_what_the_first_was_about() -> None:
     said = say("夜市几点开门？", "十八点。", "那早市呢？", "五点。")
     assert complete_question("周末呢？", said) == "夜市几点开门？周末呢？"

@@ -50,6 +50,16 @@ def test_where_the_model_fails_the_rule_serves(model: ScriptedChatModel) -> None
     assert model.closed == 1
 
 
+def test_the_rule_is_told_which_knowledge_bases_are_asked() -> None:
+    class Rule:
+        async def rewrite(self, question, history, kb_ids=()):
+            return f"{question} of {kb_ids}"
+
+    model = ScriptedChatModel(Unavailable("llm_unavailable", "x"))
+    told = asyncio.run(ModelRewriter(model, rule=Rule()).rewrite(QUESTION, HISTORY, ["a", "b"]))
+    assert told == f"{QUESTION} of ['a', 'b']"
+
+
 def test_a_model_that_takes_too_long_is_not_waited_for() -> None:
     class Silent(ScriptedChatModel):
         async def stream(self, messages, options):
