@@ -56,6 +56,7 @@ from retrieval.question import AnswerKind, find_kind, list_terms
 from retrieval.sentences import cut_sentences
 
 LATEST = 20  # messages that are looked at
+LONGEST_TURN = 8_000  # characters of a message: a longer one is a pasted page
 LONGEST_CONTEXT = 300  # characters that are taken from the conversation
 LONGEST_FRAGMENT = 24  # Han characters; words: a quarter of that
 LONGEST_UNSURE = 60  # characters of a question that may leave out its subject without a sign; Han: a third of that
@@ -106,7 +107,7 @@ def complete_question(question: str, history: Sequence[ChatMessage], names: Nami
     """The question with what it leaves out; as it is when it leaves out nothing."""
     asked: _Asked | None = None
     for message in history[max(0, len(history) - LATEST) :]:
-        said = message.content.strip()
+        said = message.content[:LONGEST_TURN].strip()
         if message.role == "user":
             if asked is not None or not is_follow_up(said):  # what it follows is out of sight: it tells of nothing
                 asked = _follow(said, asked, names)
@@ -133,7 +134,7 @@ def _follows(question: str, before: _Asked, names: Naming | None) -> bool:
     by_words = is_follow_up(question)
     if names is None or _is_sure(question):
         return by_words
-    named = names(question, find_subject(question, before))
+    named = names(question, find_subject(question, before)[:LONGEST_CONTEXT])
     return by_words if named is None else not named
 
 

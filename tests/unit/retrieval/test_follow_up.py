@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from retrieval.follow_up import LATEST, LONGEST_CONTEXT, complete_question, is_follow_up
@@ -107,6 +109,22 @@ def test_the_latest_questions_count_of_a_thousand_turns() -> None:
     assert complete_question("它有多高？", said) == "第999号灯塔有多高？"
     out_of_sight = say("灯塔在哪里？", "海边。", *["它有多高？", "十米。"] * LATEST)
     assert complete_question("它有多高？", out_of_sight) == "它有多高？"
+
+
+@pytest.mark.parametrize("filler", [" ", "\n", "什么", "的", "a b ", "[1", "of that "])
+def test_a_turn_of_a_megabyte_costs_no_more_than_its_beginning(filler: str) -> None:
+    long = filler * (900_000 // len(filler))
+    subjects: list[str] = []
+
+    def names(question: str, subject: str) -> bool:
+        subjects.append(subject)
+        return False
+
+    before = process_time()
+    for question in ("找谁修", "它有多高？", "is there a limit", "How tall is it?"):
+        complete_question(question, say(f"望江塔{long}", f"谁{long}"), names)
+    assert process_time() - before < 5
+    assert all(len(subject) <= LONGEST_CONTEXT for subject in subjects)
 
 
 def test_what_is_taken_from_a_conversation_is_bounded() -> None:
