@@ -81,8 +81,10 @@ def names_something(question: str, subject: str, source: TermSource, kb_ids: Seq
     if not known or len(unknown) > len(known):
         return None
     about = [count for term in around if (count := found.counts[term])]
-    few = max(RARE_SHARE * found.chunks, NEAR * min(about, default=0))
-    return source.count_together(kb_ids, known) <= few
+    few = max(1, RARE_SHARE * found.chunks, NEAR * min(about, default=0))
+    if source.count_together(kb_ids, known) <= few:
+        return True
+    return False if about else None  # what the conversation is about stands nowhere: there is nothing to compare with
 
 
 def _overlaps(term: str, known: Set[str]) -> bool:

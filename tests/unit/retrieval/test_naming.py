@@ -47,7 +47,6 @@ TEXTS = Texts(
         ("what is paid to part-time staff", "the meal subsidy", False),
         ("are helmets paid", "the meal subsidy", True),
         ("meal subsidy limit", "the bicycle scheme", True),
-        ("价格", "从来没有提到", False),  # by its share alone
     ],
 )
 def test_by_the_words_that_few_chunks_hold(question: str, subject: str, named: bool) -> None:  # noqa: FBT001
@@ -70,6 +69,12 @@ def test_what_few_of_many_chunks_hold_is_rare_whatever_the_conversation_is_about
 def test_a_pair_across_the_border_of_a_word_is_no_word() -> None:
     """「费价」 of 「使用费价格」 stands nowhere, and says nothing."""
     assert names_something("使用费价格", "离心机", TEXTS, ["kb"]) is False
+
+
+def test_a_conversation_about_what_stands_nowhere_is_no_measure() -> None:
+    assert names_something("价格", "the quay", TEXTS, ["kb"]) is None
+    assert names_something("转头报警", "the quay", TEXTS, ["kb"]) is True
+    assert names_something("望江塔在哪里", "the quay", Texts("望江塔位于北门外。", "The mill."), ["kb"]) is True
 
 
 def test_an_empty_knowledge_base_tells_nothing() -> None:
