@@ -17,8 +17,9 @@ from api.responses import write_json
 from api.schemas.openai import ChatBody, name_completion, show_grounds, show_usage
 from api.schemas.search import Names
 from api.sse import Event, EventStream
-from retrieval.answer import Answer, Answerer, AskRequest, DoneEvent, PassagesEvent, TokenEvent
+from retrieval.answer import Answer, Answerer, AskRequest, DoneEvent
 from retrieval.marker_stream import MarkerStream
+from retrieval.writing import PassagesEvent, TokenEvent
 
 DONE = b"data: [DONE]\n\n"
 

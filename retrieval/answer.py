@@ -1,8 +1,8 @@
 """From a question to a cited answer: complete it → search → write the prompt within the budget → stream → cite.
 
-Two writers do the middle: one asks the chat model, one quotes. Which one serves is decided where the server is put
-together. When a search finds nothing, or nothing that bears on the question by the rule of the knowledge base, neither
-is called.
+Writers do the middle: one asks the chat model, one lets it search on, one quotes. Which one serves is decided where the
+server is put together. When a search finds nothing, or nothing that bears on the question by the rule of the knowledge
+base, none is called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Literal
 
 from kb.errors import InvalidInput
 from kb.types import Filter
@@ -22,8 +22,19 @@ from retrieval.follow_up import Rewriter, RuleRewriter
 from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
+from retrieval.relevance import PassageSource
+from retrieval.research import SHARES, Research
 from retrieval.search import SearchRequest, SearchResult
 from retrieval.sentences import Span
+from retrieval.writing import (
+    AnswerWriter,
+    Draft,
+    PassagesEvent,
+    StepEvent,
+    TokenEvent,
+    WriterEvent,
+    WritingTask,
+)
 
 NOTHING_FOUND: dict[Language, str] = {
     "zh": "知识库中没有找到与这个问题相关的内容。",
@@ -47,62 +58,8 @@ class AskRequest:
     only: Filter | None = None
     conversation_id: str | None = None
     keep: bool = False  # begins a conversation when it names none
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WritingTask:
-    """What a writer answers from; `passages` come best first, `judged` when a rule has found that they bear on it."""
-
-    question: str
-    language: Language
-    passages: Sequence[Passage]
-    history: Sequence[ChatMessage]
-    max_context_tokens: int
-    max_tokens: int
-    temperature: float
-    judged: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
-    """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage,
-    `unsupported` are the places in `text` of the sentences that no cited passage bears out."""
-
-    text: str
-    refused: bool = False
-    citations: Sequence[Citation] = ()
-    dropped: int = 0
-    unsupported: Sequence[Span] = ()
-    usage: Usage | None = None
-
-
-class AnswerWriter(Protocol):
-    """Writes an answer from passages."""
-
-    @property
-    def name(self) -> str:
-        """The `model` of the answer."""
-        ...
-
-    async def choose_passages(self, task: WritingTask) -> Sequence[Passage]:
-        """Those of the task's passages that the answer will be written from.
-
-        Raises InvalidInput (`bad_role`, `question_too_long`).
-        """
-        ...
-
-    def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
-        """Stretches of text as they come and, last, one Draft. Closing the generator stops the writing at once.
-
-        `task.passages` is what `choose_passages` gave. Raises what the chat model raises.
-        """
-        ...
-
-
-class PassageSource(Protocol):
-    """A search, or several of them as one. Blocks; called in a thread."""
-
-    def search(self, request: SearchRequest) -> SearchResult: ...
+    agent: bool = False  # the chat model may search on, in `max_rounds` rounds
+    max_rounds: int = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +67,7 @@ class AnswerLimits:
     question_characters: int = 8_000
     answer_tokens: int = 8_192  # the most a request may ask for
     context_tokens: int = 100_000
+    rounds: int = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,18 +89,7 @@ class Answer:
     dropped: int = 0
     unsupported: Sequence[Span] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)  # by knowledge base
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PassagesEvent:
-    """Comes once, before the first token: what the answer will be written from, best first."""
-
-    passages: Sequence[Passage]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenEvent:
-    text: str
+    steps: Sequence[StepEvent] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,18 +99,28 @@ class DoneEvent:
     answer: Answer
 
 
-AnswerEvent = PassagesEvent | TokenEvent | DoneEvent
+AnswerEvent = StepEvent | PassagesEvent | TokenEvent | DoneEvent
 
 
 @dataclass(kw_only=True, slots=True)
-class _Clock:
-    """Milliseconds since the request came, by step."""
+class _Record:
+    """What an answer tells beside its text; times are milliseconds since the request came."""
 
     began: float = field(default_factory=perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
+    steps: list[StepEvent] = field(default_factory=list)
+    passages: Sequence[Passage] = ()
 
     def note(self, name: str) -> None:
         self.timings.setdefault(name, round(1000 * (perf_counter() - self.began), 3))
+
+    def keep(self, event: StepEvent | PassagesEvent | TokenEvent) -> None:
+        if isinstance(event, TokenEvent):
+            self.note("first_token")
+        elif isinstance(event, PassagesEvent):
+            self.passages = event.passages
+        else:
+            self.steps.append(event)
 
 
 async def take_answer(stream: AsyncGenerator[AnswerEvent, None]) -> Answer:
@@ -199,70 +156,77 @@ class Answerer:
         return await take_answer(self.stream(request))
 
     async def stream(self, request: AskRequest) -> AsyncGenerator[AnswerEvent, None]:
-        """PassagesEvent, TokenEvents, DoneEvent. Close the generator when nobody reads any more: that ends the chat
-        model's call.
+        """StepEvents, PassagesEvent, TokenEvents, DoneEvent. Close the generator when nobody reads any more: that ends
+        the chat model's call.
 
         Raises InvalidInput (`question_empty`, `question_too_long`, `bad_role`, `bad_top_k`, `bad_max_tokens`,
-        `bad_max_context_tokens`, `bad_temperature`, `llm_rejected`), NotFound (`knowledge_base_not_found`), Unavailable
-        (`index_unavailable`, `llm_unavailable`, `llm_timeout`, `llm_error`).
+        `bad_max_context_tokens`, `bad_max_rounds`, `bad_temperature`, `agent_needs_chat_model`, `llm_rejected`),
+        NotFound (`knowledge_base_not_found`), Unavailable (`index_unavailable`, `llm_unavailable`, `llm_timeout`,
+        `llm_error`).
         """
-        clock = _Clock()
+        record = _Record()
         question = self._check_request(request)
         language = choose_language(question, request.language)
         if request.history:
             question = await self._rewriter.rewrite(question, request.history, [request.kb_id, *request.also])
-            clock.note("rewrite")
-        search = _write_search(request, question)
-        found = await asyncio.to_thread(self._source.search, search)
-        clock.note("search")
-        task = _write_task(request, question, language, found.passages)
-        if found.passages and not found.refused:
-            task = replace(task, judged=found.refused is not None)
-            task = replace(task, passages=await self._writer.choose_passages(task))
-        yield PassagesEvent(passages=task.passages)
-        draft = Draft(text=NOTHING_FOUND[task.language], refused=True)
-        if task.passages and not found.refused:
-            async with aclosing(self._writer.write(task)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Draft):
-                        draft = piece
-                    else:
-                        clock.note("first_token")
-                        yield TokenEvent(text=piece)
-        else:
-            yield TokenEvent(text=draft.text)
+            record.note("rewrite")
+        research = self._plan_research(request, question)
+        found = await research.begin()
+        record.note("search")
+        task = _write_task(request, question, language, found)
+        task = replace(task, research=research) if request.agent else task
+        writing = refuse(task) if found.refused or not found.passages else self._writer.write(task)
+        draft = Draft(text="")
+        async with aclosing(writing) as events:
+            async for event in events:
+                if isinstance(event, Draft):
+                    draft = event
+                else:
+                    record.keep(event)
+                    yield event
         if self._pages is not None and draft.citations:
             citations = await asyncio.to_thread(place_on_pages, draft.citations, self._pages)
             draft = replace(draft, citations=citations)
-        clock.note("total")
-        yield DoneEvent(answer=self._sign(draft, task, found, request, clock))
+        record.note("total")
+        yield DoneEvent(answer=self._sign(draft, research, request, record))
 
     def _check_request(self, request: AskRequest) -> str:
         limits = self._limits
         _check_range("max_tokens", request.max_tokens, 1, limits.answer_tokens)
         _check_range("max_context_tokens", request.max_context_tokens, 1, limits.context_tokens)
         _check_range("temperature", request.temperature, 0, 2)
+        _check_range("max_rounds", request.max_rounds, 1, limits.rounds)
+        if request.agent and not self._writer.searches:
+            reason = "agent lets the chat model search on, and none is set: set KB_LLM_BASE_URL, or ask without it"
+            raise InvalidInput("agent_needs_chat_model", reason)
         for message in request.history:
             if message.role not in ("user", "assistant"):
                 raise InvalidInput("bad_role", f"role in history is {message.role!r}, it must be user or assistant")
         return check_question(request.question, limits.question_characters)
 
-    def _sign(self, draft: Draft, task: WritingTask, found: SearchResult, request: AskRequest, clock: _Clock) -> Answer:
+    def _plan_research(self, request: AskRequest, question: str) -> Research:
+        rounds = request.max_rounds if request.agent else 0
+        search = _write_search(request, question)
+        return Research(self._source, search, rounds=rounds, longest=self._limits.question_characters)
+
+    def _sign(self, draft: Draft, research: Research, request: AskRequest, record: _Record) -> Answer:
+        found = research.sum_up()
         return Answer(
             answer=draft.text,
             refused=draft.refused,
             citations=tuple(draft.citations),
-            passages=tuple(task.passages),
-            query=task.question,
+            passages=tuple(record.passages),
+            query=research.question,
             model=self._writer.name,
             usage=draft.usage,
             revision=found.revision,
             conversation_id=request.conversation_id,
-            timings_ms=clock.timings,
+            timings_ms=record.timings,
             degraded=tuple(found.degraded),
             dropped=draft.dropped,
             unsupported=tuple(draft.unsupported),
             revisions=dict(found.revisions),
+            steps=tuple(record.steps),
         )
 
 
@@ -277,18 +241,27 @@ def _write_search(request: AskRequest, question: str) -> SearchRequest:
         kb_id=request.kb_id,
         also=request.also,
         top_k=request.top_k,
-        max_tokens=request.max_context_tokens,
+        max_tokens=max(1, request.max_context_tokens // SHARES) if request.agent else request.max_context_tokens,
         only=request.only,
     )
 
 
-def _write_task(request: AskRequest, question: str, language: Language, passages: Sequence[Passage]) -> WritingTask:
+def _write_task(request: AskRequest, question: str, language: Language, found: SearchResult) -> WritingTask:
     return WritingTask(
         question=question,
         language=language,
-        passages=passages,
+        passages=found.passages,
         history=request.history,
         max_context_tokens=request.max_context_tokens,
         max_tokens=request.max_tokens,
         temperature=request.temperature,
+        judged=found.refused is not None,
     )
+
+
+async def refuse(task: WritingTask) -> AsyncGenerator[WriterEvent, None]:
+    """As a writer would, without one: nothing that was found bears on the question."""
+    sentence = NOTHING_FOUND[task.language]
+    yield PassagesEvent(passages=task.passages)
+    yield TokenEvent(text=sentence)
+    yield Draft(text=sentence, refused=True)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from kb.errors import Unavailable
+from retrieval.tool_calls import SURROGATE, CallPart, ToolCall, read_parts
 
 DONE = "[DONE]"  # the data of the event that ends a stream; not every server sends it
 LONGEST_EVENT = 1_000_000  # characters: no chat server sends such a line, a broken one may send nothing else
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no answer of ours could carry
 SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,40}")
 
 
@@ -31,11 +31,16 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatPiece:
-    """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended."""
+    """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended.
+
+    `parts` are what a server's event brings of calls of tools, `calls` whole ones.
+    """
 
     text: str = ""
     usage: Usage | None = None
     finished: bool = False
+    parts: Sequence[CallPart] = ()
+    calls: Sequence[ToolCall] = ()
 
 
 class EventReader:
@@ -100,8 +105,12 @@ def read_piece(data: str) -> ChatPiece:
         raise Unavailable("llm_error", f"the chat server reports an error{name_error(body)}")
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    said = [part for key in ("delta", "message") if isinstance(part := choice.get(key), dict)]
     return ChatPiece(
-        text=_read_text(choice), usage=_read_usage(body.get("usage")), finished=bool(choice.get("finish_reason"))
+        text=_read_text(said),
+        usage=_read_usage(body.get("usage")),
+        finished=bool(choice.get("finish_reason")),
+        parts=next((parts for part in said if (parts := read_parts(part))), ()),
     )
 
 
@@ -136,10 +145,9 @@ def _parse(content: str | bytes) -> Any:  # noqa: ANN401
         return json.loads(content)
 
 
-def _read_text(choice: Mapping[str, Any]) -> str:
-    for key in ("delta", "message"):
-        part = choice.get(key)
-        if isinstance(part, dict) and isinstance(part.get("content"), str):
+def _read_text(said: Sequence[Mapping[str, Any]]) -> str:
+    for part in said:
+        if isinstance(part.get("content"), str):
             return SURROGATE.sub("\ufffd", part["content"])
     return ""
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from retrieval.answer import NOTHING_FOUND, Draft, WritingTask
+from retrieval.answer import NOTHING_FOUND
 from retrieval.citations import cite_span
 from retrieval.passages import Passage
 from retrieval.question import AnswerKind, Language, find_kind, holds_kind
 from retrieval.sentences import Span, holds_figure, holds_statement, is_row, list_cells
 from retrieval.support import Claim, Sentence, list_sentences, measure_cover, score_sentences, weigh_claim
+from retrieval.writing import Draft, PassagesEvent, TokenEvent, WriterEvent, WritingTask
 
 MOST_SENTENCES = 3
 WORTH_QUOTING = 0.35  # of the best sentence's score
@@ -49,19 +50,18 @@ class ExtractiveWriter:
     """An AnswerWriter without a model: quotes, and says so."""
 
     name = "extractive"
+    searches = False
 
-    async def choose_passages(self, task: WritingTask) -> Sequence[Passage]:
-        return task.passages
-
-    async def write(self, task: WritingTask) -> AsyncGenerator[str | Draft, None]:
+    async def write(self, task: WritingTask) -> AsyncGenerator[WriterEvent, None]:
+        yield PassagesEvent(passages=task.passages)
         quotes = await asyncio.to_thread(choose_quotes, task.question, task.passages, judged=task.judged)
         if not quotes:
-            yield NOTHING_FOUND[task.language]
+            yield TokenEvent(text=NOTHING_FOUND[task.language])
             yield Draft(text=NOTHING_FOUND[task.language], refused=True)
             return
         text = write_quotes(quotes, task.language)
         for line in text.splitlines(keepends=True):
-            yield line
+            yield TokenEvent(text=line)
         citations = [
             cite_span(number, task.passages[quote.place], Span(start=quote.start, end=quote.end))
             for number, quote in enumerate(quotes, start=1)

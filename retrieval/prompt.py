@@ -18,8 +18,9 @@ from retrieval.citations import strip_markers
 from retrieval.passages import Passage
 from retrieval.question import Language
 from retrieval.sentences import cut_sentences
+from retrieval.tool_calls import ToolCall
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 # Marks of the chat templates in use: Qwen and Phi <|…|>, DeepSeek <｜…｜>, Llama and Mistral [INST] <<SYS>> <s>, Gemma
 # <start_of_turn>, tool and thinking tags; and our own passage tag.
@@ -32,6 +33,7 @@ SPECIAL = re.compile(
 )
 SPENT = 0.9  # of the window
 MESSAGE_TOKENS = 8  # what a template spends on a message beside its content
+CALL_MARKS = '<tool_call>{"name": "", "arguments": }</tool_call>'  # what stands around a call
 LONGEST_LABEL = 200  # characters of a title or path in a passage's first line
 
 INSTRUCTIONS: dict[Language, str] = {
@@ -65,8 +67,12 @@ QUESTION_LABEL: dict[Language, str] = {"zh": "问题：", "en": "Question: "}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatMessage:
+    """`calls` are those of an assistant; a tool's message is the answer to the call `call_id`."""
+
     role: Role
     content: str
+    calls: Sequence[ToolCall] = ()
+    call_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +115,11 @@ def write_prompt(
     blocks = [_write_passage(number, passage, language) for number, passage in enumerate(kept, start=1)]
     content = "\n\n".join([PASSAGES_LABEL[language], *blocks, QUESTION_LABEL[language] + asked])
     return Prompt(messages=[system, *turns, ChatMessage(role="user", content=content)], passages=kept)
+
+
+def write_passages(passages: Sequence[Passage], first: int, language: Language) -> str:
+    """As they stand in a prompt, numbered from `first`."""
+    return "\n\n".join(_write_passage(number, passage, language) for number, passage in enumerate(passages, first))
 
 
 def neutralise(text: str) -> str:
@@ -177,12 +188,18 @@ def _explain_no_room(budget: Budget, asked: str, room: float) -> KbError:
 
 def estimate_prompt(prompt: Prompt) -> float:
     """Tokens of the whole prompt, as the budget counts them."""
-    return sum(_count(message.content) for message in prompt.messages)
+    return sum(_count(_join_content(message)) for message in prompt.messages)
 
 
 def bound_prompt(prompt: Prompt) -> int:
     """More tokens than that no tokenizer makes of the prompt: none in use gives a byte more than one."""
-    return sum(len(message.content.encode("utf-8", "surrogatepass")) + MESSAGE_TOKENS for message in prompt.messages)
+    contents = (_join_content(message).encode("utf-8", "surrogatepass") for message in prompt.messages)
+    return sum(len(content) + MESSAGE_TOKENS for content in contents)
+
+
+def _join_content(message: ChatMessage) -> str:
+    """With what is written of its calls."""
+    return message.content + "".join(CALL_MARKS + call.name + call.arguments for call in message.calls)
 
 
 def _find_room(budget: Budget, fixed: Sequence[str]) -> float:

@@ -16,12 +16,12 @@ from ingest.sources.registry import Roots, SourceRegistry
 from kb.config import Settings
 from kb.errors import StartRefused
 from kb.ports import SyncPlanner
-from retrieval.answer import Answerer, AnswerLimits, AnswerWriter
+from retrieval.agent import AgentWriter
+from retrieval.answer import Answerer, AnswerLimits
 from retrieval.chat.client import OpenAIChatModel
 from retrieval.chat.langchain import LangChainChatModel, load_langchain
 from retrieval.chat.model import ServedChatModel
 from retrieval.chat.server import ChatLimits, ChatServer
-from retrieval.chat_writer import ChatWriter
 from retrieval.conversation import Talker
 from retrieval.explain import Explainer
 from retrieval.extractive import ExtractiveWriter
@@ -34,6 +34,7 @@ from retrieval.rerank_client import RemoteReranker
 from retrieval.rewriting import ModelRewriter
 from retrieval.search import Searcher
 from retrieval.state import IndexShelf
+from retrieval.writing import AnswerWriter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,7 @@ def build_services(store: Store) -> Services:
     reranker = build_reranker(settings)
     searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders, reranker)
     chat = build_chat(settings)
-    writer: AnswerWriter = ChatWriter(chat) if chat else ExtractiveWriter()
+    writer: AnswerWriter = AgentWriter(chat) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
     source, rule = JudgedSource(joint, catalog.refusals), RuleRewriter(IndexedTerms(indexes))

@@ -30,12 +30,16 @@ class AskOptions(TypedDict):
     batch: Path | None
     out: Path | None
     concurrency: int
+    agent: bool
+    max_rounds: int | None
 
 
 @click.command()
 @click.argument("question", type=TEXT, required=False)
 @kbs_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
+@click.option("--agent", is_flag=True, help="Let the chat model search again itself before it answers.")
+@click.option("--max-rounds", type=int, help="Rounds in which it may, 1 to 6 (default 3); goes with --agent.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
 @click.option(
     "--conversation", type=NAME, metavar="ID", help="Go on with a conversation, which an earlier answer named."
@@ -55,7 +59,7 @@ class AskOptions(TypedDict):
 @talk_to_server
 def ask(session: Session, question: str | None, **options: Unpack[AskOptions]) -> None:
     """Ask QUESTION, or a file of questions, and get answers with citations."""
-    fields = {} if options["language"] is None else {"language": options["language"]}
+    fields = read_fields(options)
     files = choose_files(question, options)
     if files is not None:
         run_batch(session, options["kbs"], fields, files, options["concurrency"])
@@ -128,6 +132,18 @@ def name_conversation(session: Session, conversation_id: str | None) -> None:
         session.output.say(f"conversation: {conversation_id}")
 
 
+def read_fields(options: AskOptions) -> dict[str, Any]:
+    """What the question's body says beside the question. Raises UsageError for rounds without --agent."""
+    if options["max_rounds"] is not None and not options["agent"]:
+        raise click.UsageError("--max-rounds goes with --agent")
+    chosen = {
+        "language": options["language"],
+        "agent": options["agent"] or None,
+        "max_rounds": options["max_rounds"],
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
 def choose_files(question: str | None, options: AskOptions) -> BatchFiles | None:
     """None when one question is asked. Raises UsageError for what cannot be meant."""
     batch, out = options["batch"], options["out"]
@@ -146,6 +162,8 @@ def choose_files(question: str | None, options: AskOptions) -> BatchFiles | None
 
 def ask_whole(session: Session, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     answer = session.client.post(path, body)
+    for step in answer.get("steps", ()):
+        session.output.say(format_step(step))
     session.output.write_text(answer["answer"])
     return answer
 
@@ -162,6 +180,8 @@ def ask_streamed(session: Session, path: str, body: Mapping[str, Any]) -> Mappin
                 text = str(data.get("text", ""))
                 written += text
                 session.output.write_text(text, end="")
+            elif event == "step":
+                session.output.say(format_step(data))
             elif event == "error":
                 end_line(session, written)
                 code, detail = str(data.get("code", "server_error")), str(data.get("detail", ""))
@@ -194,6 +214,12 @@ def write_sources(session: Session, answer: Mapping[str, Any], *, several: bool)
     for citation in answer["citations"]:
         session.output.write_text(format_citation(citation, several=several))
     write_unsupported(session, str(answer["answer"]), answer.get("unsupported") or ())
+
+
+def format_step(step: Mapping[str, Any]) -> str:
+    """`1. search “dome weight”: 2 new`; with what went wrong in place of the count."""
+    outcome = step["error"] or f"{step['found']} new"
+    return f"{step['round']}. {put_on_one_line(step['tool'])} “{put_on_one_line(step['query'])}”: {outcome}"
 
 
 def format_citation(citation: Mapping[str, Any], *, several: bool) -> str:

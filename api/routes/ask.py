@@ -12,12 +12,13 @@ from starlette.responses import Response
 from api.deps import find_knowledge_base, find_knowledge_bases, get_services
 from api.json_body import describe_body, read_json
 from api.listening import AwaitedAnswer
-from api.schemas.ask import AskAnswer, AskBody, JointAskBody, read_question, show_answer
+from api.schemas.ask import AskAnswer, AskBody, JointAskBody, read_question, show_answer, show_step
 from api.schemas.search import Names, name_all, show_passage
 from api.sse import Event, EventStream
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
-from retrieval.answer import AskRequest, DoneEvent, PassagesEvent
+from retrieval.answer import AskRequest
 from retrieval.conversation import Talker
+from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
 
 router = APIRouter(prefix="/api/v1", tags=["ask"])
 
@@ -58,10 +59,12 @@ async def stream_answer(talker: Talker, question: AskRequest, names: Names) -> A
     """The events of the contract; closing it ends the chat model's call."""
     async with aclosing(talker.stream(question)) as events:
         async for event in events:
-            if isinstance(event, PassagesEvent):
+            if isinstance(event, TokenEvent):
+                yield Event(name="token", data={"text": event.text})
+            elif isinstance(event, PassagesEvent):
                 passages = [show_passage(found, names) for found in event.passages]
                 yield Event(name="passages", data={"passages": passages})
-            elif isinstance(event, DoneEvent):
-                yield Event(name="done", data=show_answer(event.answer, names))
+            elif isinstance(event, StepEvent):
+                yield Event(name="step", data=show_step(event))
             else:
-                yield Event(name="token", data={"text": event.text})
+                yield Event(name="done", data=show_answer(event.answer, names))

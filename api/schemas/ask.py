@@ -24,7 +24,9 @@ from retrieval.answer import Answer, AskRequest
 from retrieval.citations import Citation
 from retrieval.events import Usage
 from retrieval.prompt import ChatMessage
+from retrieval.research import SHARES
 from retrieval.search import TOP_K_LIMIT
+from retrieval.writing import StepEvent
 
 MOST_TURNS = 2_000  # messages; the answer is written from the newest of them
 LONGEST_ID = 64
@@ -36,7 +38,7 @@ class Turn(RequestBody):
 
 
 class AskBody(RequestBody):
-    """The bounds of `max_context_tokens`, `max_tokens` and `temperature` are the answerer's.
+    """The bounds of `max_context_tokens`, `max_tokens`, `max_rounds` and `temperature` are the answerer's.
 
     Without `conversation_id` and `history` a question begins a conversation; with `history`, were it empty, the caller
     keeps it.
@@ -52,6 +54,8 @@ class AskBody(RequestBody):
     temperature: float = 0.0
     language: Language = "auto"
     filter: SearchFilter | None = None
+    agent: bool = False
+    max_rounds: int = 3
 
 
 class JointAskBody(AskBody):
@@ -90,6 +94,18 @@ class Unsupported:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StepAnswer:
+    """One call of a tool by the chat model: `found` passages came of it that it had not been shown."""
+
+    round: int
+    tool: str
+    query: str
+    found: int
+    error: str | None
+    took_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AskAnswer:
     """`unsupported_count` of the answer's sentences no cited passage bears out, as far as words tell."""
 
@@ -108,6 +124,7 @@ class AskAnswer:
     dropped: int
     unsupported: Sequence[Unsupported]
     unsupported_count: int
+    steps: Sequence[StepAnswer]
 
 
 def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskRequest:
@@ -118,14 +135,22 @@ def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskReques
         also=[one.id for one in found[1:]],
         history=[ChatMessage(role=turn.role, content=turn.content) for turn in body.history],
         top_k=body.top_k,
-        max_context_tokens=body.max_context_tokens,
+        max_context_tokens=choose_context(body),
         max_tokens=body.max_tokens,
         temperature=body.temperature,
         language=body.language,
         only=read_filter(body.filter),
         conversation_id=body.conversation_id,
         keep="history" not in body.model_fields_set,
+        agent=body.agent,
+        max_rounds=body.max_rounds,
     )
+
+
+def choose_context(body: AskBody) -> int:
+    """What is asked for; else, where the model may search on, as much again for what it finds."""
+    chosen = body.agent and "max_context_tokens" not in body.model_fields_set
+    return SHARES * body.max_context_tokens if chosen else body.max_context_tokens
 
 
 def show_answer(found: Answer, names: Names) -> AskAnswer:
@@ -146,6 +171,13 @@ def show_answer(found: Answer, names: Names) -> AskAnswer:
         dropped=found.dropped,
         unsupported=[Unsupported(start=span.start, end=span.end) for span in found.unsupported],
         unsupported_count=len(found.unsupported),
+        steps=[show_step(step) for step in found.steps],
+    )
+
+
+def show_step(done: StepEvent) -> StepAnswer:
+    return StepAnswer(
+        round=done.round, tool=done.tool, query=done.query, found=done.found, error=done.error, took_ms=done.took_ms
     )
 
 

@@ -7,15 +7,17 @@ any more. The connection is read only as fast as its answer is taken. Calls are 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kb.errors import KbError, Unavailable
+from kb.errors import InvalidInput, KbError, Unavailable
 from retrieval.chat.deadlines import Deadlines
 from retrieval.chat.facts import ServerFacts
 from retrieval.chat.faults import REPEATED, Repeatable, explain_refusal
+from retrieval.chat.hermes import read_calls, write_as_text
 from retrieval.chat.model import ChatOptions
 from retrieval.chat.places import Places
 from retrieval.chat.profiles import write_body
@@ -23,6 +25,9 @@ from retrieval.chat.server import ChatServer
 from retrieval.chat.session import BrokenOff, ChatSession, NotReached, Reply
 from retrieval.events import DONE, ChatPiece, EventReader, parse_json, read_piece
 from retrieval.prompt import ChatMessage
+from retrieval.tool_calls import CallPart
+
+log = logging.getLogger(__name__)
 
 
 class OpenAIChatModel:
@@ -33,6 +38,7 @@ class OpenAIChatModel:
         self._session = ChatSession(server)
         self.facts = ServerFacts(server, self._session)
         self._places = Places(server.limits)
+        self._takes_tools = server.kind.tools
 
     @property
     def name(self) -> str:
@@ -57,9 +63,34 @@ class OpenAIChatModel:
         return await self.facts.count_tokens(messages)
 
     async def stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
-        body = write_body(self.name, self.server.kind, messages, options)
-        async with self._places.take(), aclosing(self._call_patiently(body)) as pieces:
+        speaking = self._speak_of_tools if options.tools or any(one.calls for one in messages) else self._speak
+        async with self._places.take(), aclosing(speaking(messages, options)) as pieces:
             async for piece in pieces:
+                yield piece
+
+    def _speak(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
+        return self._call_patiently(write_body(self.name, self.server.kind, messages, options))
+
+    async def _speak_of_tools(
+        self, messages: Sequence[ChatMessage], options: ChatOptions
+    ) -> AsyncGenerator[ChatPiece, None]:
+        """In the fields of the protocol; in text, from then on, to a server that refuses them and takes the text."""
+        if self._takes_tools:
+            try:
+                async with aclosing(read_calls(self._speak(messages, options))) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except InvalidInput as error:
+                if error.code != "llm_rejected" or not options.tools:
+                    raise
+            else:
+                return
+        plain = self._speak(write_as_text(messages, options.tools), replace(options, tools=()))
+        async with aclosing(read_calls(plain)) as pieces:
+            async for piece in pieces:
+                if self._takes_tools:
+                    self._takes_tools = False
+                    log.warning("llm.tools_as_text host=%s", self.server.host)
                 yield piece
 
     async def _call_patiently(self, body: Mapping[str, Any]) -> AsyncGenerator[ChatPiece, None]:
@@ -123,9 +154,9 @@ class OpenAIChatModel:
                     raise
                 deadlines.end_wait()
                 piece, fault = _join_events(reader.feed(chunk, last=not chunk))
-                deadlines.started = deadlines.started or bool(piece.text)
+                deadlines.started = deadlines.started or bool(piece.text or piece.parts)
                 finished = finished or piece.finished
-                if piece.text or piece.usage is not None:
+                if piece.text or piece.parts or piece.usage is not None:
                     yield piece
                 if fault is not None:
                     raise fault
@@ -150,6 +181,7 @@ class _Joined(ChatPiece):
 def _join_events(events: Iterator[str]) -> tuple[_Joined, KbError | None]:
     """The events of one read as one piece, and the fault that ends them: what came before it is not lost."""
     texts: list[str] = []
+    parts: list[CallPart] = []
     usage, finished, is_last, fault = None, False, False, None
     try:
         for data in events:
@@ -158,10 +190,12 @@ def _join_events(events: Iterator[str]) -> tuple[_Joined, KbError | None]:
                 break
             piece = read_piece(data)
             texts.append(piece.text)
+            parts += piece.parts
             usage, finished = piece.usage or usage, finished or piece.finished
     except KbError as error:
         fault = error
-    return _Joined(text="".join(texts), usage=usage, finished=finished, is_last=is_last), fault
+    joined = _Joined(text="".join(texts), usage=usage, finished=finished, parts=parts, is_last=is_last)
+    return joined, fault
 
 
 def _read_pause(retry_after: str | None) -> float | None:

@@ -91,7 +91,7 @@ class ServerFacts:
         cards = told.get("data") if isinstance(told, dict) and status == 200 else None
         return [card for card in cards if isinstance(card, dict)] if isinstance(cards, list) else None
 
-    async def _count(self, messages: list[dict[str, str]]) -> int | None:
+    async def _count(self, messages: list[dict[str, Any]]) -> int | None:
         root = self._server.root
         if self._server.kind.count == "vllm":
             asked = {"model": self._server.model, "messages": messages}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kb.errors import StartRefused, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.chat.deadlines import Deadlines
+from retrieval.chat.hermes import read_calls, write_as_text
 from retrieval.chat.model import ChatOptions
 from retrieval.chat.places import Places
 from retrieval.chat.server import ChatLimits
@@ -60,7 +61,13 @@ class LangChainChatModel:
         del messages
         return None
 
-    async def stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
+    def stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
+        """Tools are written as text: not every model's maker has them, and one form serves all."""
+        if options.tools or any(message.calls for message in messages):
+            return read_calls(self._stream(write_as_text(messages, options.tools), options))
+        return self._stream(messages, options)
+
+    async def _stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
         written = _write_messages(messages)
         left = float(options.max_tokens)
         async with self._places.take(), aclosing(self._read_chunks(written, options)) as chunks:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from retrieval.events import ChatPiece
 from retrieval.prompt import ChatMessage
+from retrieval.tool_calls import Tool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,7 @@ class ChatOptions:
     top_p: float | None = None
     stop: Sequence[str] = ()
     seed: int | None = None
+    tools: Sequence[Tool] = ()
 
 
 class ChatModel(Protocol):
@@ -32,8 +34,9 @@ class ChatModel(Protocol):
         ...
 
     def stream(self, messages: Sequence[ChatMessage], options: ChatOptions) -> AsyncGenerator[ChatPiece, None]:
-        """Pieces of text as they come, then the usage where the server tells it. Closing the generator ends the call
-        at the server as well.
+        """Pieces of text as they come, then the usage where the server tells it. With tools in the options or calls in
+        the messages the last piece has the calls that the model makes, none of them in the text. Closing the generator
+        ends the call at the server as well.
 
         Raises Unavailable (`too_busy`, `llm_unavailable`, `llm_key_refused`, `llm_model_unknown`, `llm_timeout`,
         `llm_error`), InvalidInput (`llm_rejected`, `llm_prompt_too_long`).

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from retrieval.chat.hermes import write_tool
 from retrieval.chat.model import ChatOptions
 from retrieval.prompt import ChatMessage
 
@@ -21,7 +22,8 @@ class Profile:
     """`usage`: takes `stream_options` and then tells what a call has used. `window`: where it tells how much the model
     reads and writes. `count`: how it counts the tokens of messages. `assumed_window`: what to go by when neither it nor
     the settings tell. `chooses_model`: refuses a model that it does not list. `widest_top_p`, `least_seed`: the most
-    and the least that it takes."""
+    and the least that it takes. `tools`: takes tools and calls as fields; where it does not they are written as text
+    (`retrieval/chat/hermes.py`)."""
 
     usage: bool = False
     window: Literal["models", "props", "info"] | None = None
@@ -30,12 +32,13 @@ class Profile:
     chooses_model: bool = False
     widest_top_p: float = 1.0
     least_seed: int | None = None
+    tools: bool = True
 
 
 PROFILES: Mapping[str, Profile] = {
     "vllm": Profile(usage=True, window="models", count="vllm", chooses_model=True),
     # Unknown fields are 422; it tells usage unasked; its list of models is empty without a network.
-    "transformers": Profile(),
+    "transformers": Profile(tools=False),
     # Serves the one model it was started with, whatever a call names. The window is that of one slot.
     "llamacpp": Profile(usage=True, window="props", count="llamacpp"),
     # Cuts a longer prompt silently at its beginning, where the instructions stand, unless OLLAMA_CONTEXT_LENGTH is set.
@@ -62,10 +65,24 @@ def write_body(model: str, profile: Profile, messages: Sequence[ChatMessage], op
         body["stop"] = list(options.stop)[:MOST_STOPS]
     if options.seed is not None:
         body["seed"] = options.seed if profile.least_seed is None else max(options.seed, profile.least_seed)
+    if options.tools:
+        body["tools"] = [write_tool(tool) for tool in options.tools]
     if profile.usage:
         body["stream_options"] = {"include_usage": True}
     return body
 
 
-def write_messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+def write_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    return [_write_message(message) for message in messages]
+
+
+def _write_message(message: ChatMessage) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        written["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+    if message.role == "tool":
+        written["tool_call_id"] = message.call_id
+    return written

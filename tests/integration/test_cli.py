@@ -307,6 +307,26 @@ def test_an_answer_that_was_checked_meanwhile_is_printed_again(server: KbServer,
     assert lines[:4] == ["The shutter froze [4].", "", "final answer:", "The shutter froze [1]."]
 
 
+STEPS = [
+    {"round": 1, "tool": "search", "query": "圆顶\n重量", "found": 2, "error": None, "took_ms": 3.1},
+    {"round": 2, "tool": "search", "query": "", "found": 0, "error": "bad_arguments", "took_ms": 0.1},
+]
+
+
+def test_the_steps_of_an_agent_are_told_beside_the_answer(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.ask_answer = ANSWER | {"steps": STEPS}
+    server.ask_events = [*(write_event("step", step) for step in STEPS), write_event("done", server.ask_answer)]
+    for more in ([], ["--no-stream"]):
+        result = run("ask", "Q", "--agent", "--max-rounds", "2", *more)
+        assert result.exit_code == 0
+        assert result.stderr == "1. search “圆顶 重量”: 2 new\n2. search “”: bad_arguments\n"
+        assert result.stdout.startswith("The shutter froze [1].\n")
+        sent = json.loads(server.find("POST", "/ask")[-1].body)
+        assert (sent["agent"], sent["max_rounds"]) == (True, 2)
+    assert run("ask", "Q", "--max-rounds", "2").exit_code == 2
+
+
 def test_a_refusal_is_an_answer(server: KbServer, run: Run) -> None:
     server.add_base("b")
     server.ask_answer = {"answer": "资料中没有。", "refused": True, "citations": []}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kb.errors import Unavailable
 from retrieval.events import LONGEST_EVENT, ChatPiece, EventReader, Usage, name_error, read_piece
+from retrieval.tool_calls import CallPart
 
 STREAM = ": ping\n\ndata: 一\nid: 3\n\nevent: x\ndata:two\ndata: more\n\n\n\ndata: 😀\n\ndata: [DONE]\n\n"
 EVENTS = ["一", "two\nmore", "😀", "[DONE]"]
@@ -55,7 +56,10 @@ def test_an_event_beyond_measure_is_an_error(line: bytes) -> None:
         ({"choices": [{"delta": {}, "finish_reason": "length"}]}, ChatPiece(finished=True)),
         ({"choices": [{"delta": {"content": ""}, "finish_reason": None}]}, ChatPiece()),
         ({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}, ChatPiece(text="a", finished=True)),
-        ({"choices": [{"delta": {"tool_calls": [{"function": {"name": "rm"}}]}}]}, ChatPiece()),
+        (
+            {"choices": [{"delta": {"tool_calls": [{"function": {"name": "rm"}}]}}]},
+            ChatPiece(parts=[CallPart(name="rm")]),
+        ),
         ({"choices": [], "usage": None}, ChatPiece()),
         ({"choices": None}, ChatPiece()),
         ({"choices": ["a"], "error": None}, ChatPiece()),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 from fakes.passages import make_passage
 
-from retrieval.answer import NOTHING_FOUND, Draft, WritingTask
+from retrieval.answer import NOTHING_FOUND
 from retrieval.extractive import ExtractiveWriter, choose_quotes
 from retrieval.passages import Passage
+from retrieval.writing import Draft, TokenEvent, WriterEvent, WritingTask
 
 CAMERA = make_passage(
     "The Heron camera was bought in 2019. It cost 4,200 euro and came by ship. The dewar stays cold for 31 hours. "
@@ -36,12 +37,12 @@ def write(question: str, passages: Sequence[Passage], language: str = "en") -> t
         temperature=0,
     )
 
-    async def collect() -> list[str | Draft]:
-        return [piece async for piece in ExtractiveWriter().write(task)]
+    async def collect() -> list[WriterEvent]:
+        return [event async for event in ExtractiveWriter().write(task)]
 
-    *texts, draft = asyncio.run(collect())
+    *events, draft = asyncio.run(collect())
     assert isinstance(draft, Draft)
-    return "".join(str(text) for text in texts), draft
+    return "".join(event.text for event in events if isinstance(event, TokenEvent)), draft
 
 
 @pytest.mark.parametrize(

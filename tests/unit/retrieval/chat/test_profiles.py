@@ -8,6 +8,7 @@ from kb.config import Settings
 from retrieval.chat.model import ChatOptions
 from retrieval.chat.profiles import PROFILES, write_body
 from retrieval.prompt import ChatMessage
+from retrieval.tool_calls import Tool, ToolCall
 
 MESSAGES = [ChatMessage(role="user", content="何时？")]
 PLAIN = {
@@ -41,3 +42,25 @@ def test_what_each_kind_is_sent(profile: str, more: dict[str, Any], full: dict[s
     kind = PROFILES[profile]
     assert write_body("m", kind, MESSAGES, ChatOptions(max_tokens=9)) == PLAIN | more
     assert write_body("m", kind, MESSAGES, FULL) == PLAIN | more | FULL_SENT | full
+
+
+def test_tools_and_calls_are_sent_as_the_protocol_has_them() -> None:
+    call = ToolCall(id="call01000", name="search", arguments='{"query": "圆顶"}')
+    messages = [
+        ChatMessage(role="assistant", content="I look.", calls=[call]),
+        ChatMessage(role="tool", content="[2] …", call_id="call01000"),
+    ]
+    tool = Tool(name="search", description="Searches.", parameters={"type": "object"})
+    body = write_body("m", PROFILES["openai"], messages, ChatOptions(max_tokens=9, tools=[tool]))
+    described = {"name": "search", "description": "Searches.", "parameters": {"type": "object"}}
+    assert body["tools"] == [{"type": "function", "function": described}]
+    function = {"name": "search", "arguments": '{"query": "圆顶"}'}
+    assert body["messages"] == [
+        {
+            "role": "assistant",
+            "content": "I look.",
+            "tool_calls": [{"id": "call01000", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "[2] …", "tool_call_id": "call01000"},
+    ]
+    assert [kind for kind, profile in PROFILES.items() if not profile.tools] == ["transformers"]

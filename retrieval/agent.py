@@ -1,0 +1,143 @@
+"""The writer whose chat model may search on before it answers, in bounded rounds.
+
+The prompt is that of any answer and has one tool with it. A round is one call of the model. While the tool is offered
+its text is held back: it is either what the model thinks before it calls, or the answer, and it is the answer when the
+round ends without a call or the text has grown long. Then the passages are told and the text flows. What calls bring is
+numbered on and goes back; when the rounds or the room for passages are used up the model is asked without the tool, so
+that there is an end to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from math import ceil
+from time import perf_counter
+
+from kb.tokens import estimate_tokens
+from retrieval.chat.hermes import describe_tools
+from retrieval.chat.model import ChatModel, ChatOptions
+from retrieval.chat_writer import ChatWriter, cite_answer, fit_prompt, plan_budget, say_empty
+from retrieval.prompt import MISSING, SPENT, Budget, ChatMessage, estimate_prompt, neutralise
+from retrieval.research import SHARES, Research
+from retrieval.search_tool import LAST, LEFT_OUT, NAME, RULE, describe_search, tidy_call
+from retrieval.talk import Round, Talk
+from retrieval.writing import Draft, StepEvent, WriterEvent, WritingTask
+
+CALLS_A_ROUND = 3
+LEAST_FIRST = 300  # tokens that the first search's passages get, where there are so many
+LONGEST_SHOWN = 1_000  # characters of a query in a step
+CAUTION = 1.3  # times the estimate of the tool's description, which servers word in their own ways
+
+
+class AgentWriter:
+    """An AnswerWriter over a chat model, which lets it search on where the task does."""
+
+    searches = True
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self._plain = ChatWriter(model)
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def write(self, task: WritingTask) -> AsyncGenerator[WriterEvent, None]:
+        return self._plain.write(task) if task.research is None else self._search_and_write(task, task.research)
+
+    async def _search_and_write(self, task: WritingTask, research: Research) -> AsyncGenerator[WriterEvent, None]:
+        self._model.check_room()  # before anything is sent, so that the answer can still be a 429
+        talk = await self._begin(task, research)
+        for number in range(1, research.rounds + 2):
+            turn = Round(number=number, offers=number <= research.rounds and not talk.is_full)
+            async with aclosing(self._listen(talk, turn)) as events:
+                async for event in events:
+                    yield event
+            if not turn.calls_on:
+                break
+            async with aclosing(self._make_calls(talk, turn)) as steps:
+                async for step in steps:
+                    yield step
+        draft = await self._finish(talk, turn)
+        if not turn.text:
+            for event in talk.tell(draft.text):
+                yield event
+        yield draft
+
+    async def _begin(self, task: WritingTask, research: Research) -> Talk:
+        """The prompt of the first round."""
+        rule = RULE[task.language]
+        budget = await self._plan_budget(task)
+        prompt = await fit_prompt(self._model, task, budget)
+        system, *others = prompt.messages
+        messages = [replace(system, content=f"{system.content}\n{rule}"), *others]
+        return Talk(
+            model=self._model,
+            task=task,
+            research=research,
+            budget=budget,
+            messages=messages,
+            passages=list(prompt.passages),
+        )
+
+    async def _plan_budget(self, task: WritingTask) -> Budget:
+        """As for any answer, with room left for the tool and for what later rounds bring."""
+        budget = plan_budget(task, await self._model.find_window())
+        budget = replace(budget, passages=max(1, budget.passages // SHARES))
+        if budget.window is None:
+            return budget
+        added = RULE[task.language] + describe_tools([describe_search(task.language)])
+        window = max(1, budget.window - ceil(CAUTION * estimate_tokens(added)))
+        budget = replace(budget, window=window)
+        bare = estimate_prompt(await fit_prompt(self._model, replace(task, passages=()), budget))
+        room = SPENT * window - budget.answer - bare
+        return replace(budget, prompt=bare + max(room / SHARES, min(room, LEAST_FIRST)))
+
+    async def _listen(self, talk: Talk, turn: Round) -> AsyncGenerator[WriterEvent, None]:
+        """One call of the model: what of it is the answer."""
+        tools = [describe_search(talk.task.language)] if turn.offers else []
+        options = ChatOptions(max_tokens=talk.budget.answer, temperature=talk.task.temperature, tools=tools)
+        async with aclosing(self._model.stream(talk.messages, options)) as pieces:
+            async for piece in pieces:
+                for event in talk.tell(turn.take(piece)):
+                    yield event
+                if turn.is_full:
+                    break
+        talk.add_usage(turn.usage)
+        if not turn.calls_on:
+            for event in talk.tell(turn.release()):
+                yield event
+
+    async def _make_calls(self, talk: Talk, turn: Round) -> AsyncGenerator[StepEvent, None]:
+        """One after the other, each as a step; what they bring is added to the talk."""
+        language, calls = talk.task.language, turn.calls[:CALLS_A_ROUND]
+        ids = [f"call{turn.number:02}{place:03}" for place in range(len(calls))]  # nine characters, as Mistral wants
+        tidy = [tidy_call(call, call_id) for call, call_id in zip(calls, ids, strict=True)]
+        talk.messages.append(ChatMessage(role="assistant", content=neutralise(turn.held.strip()), calls=tidy))
+        for call, call_id in zip(calls, ids, strict=True):
+            began = perf_counter()
+            result = await talk.make_call(call)
+            talk.messages.append(ChatMessage(role="tool", content=result.content, call_id=call_id))
+            yield StepEvent(
+                round=turn.number,
+                tool=call.name or NAME,
+                query=result.query[:LONGEST_SHOWN],
+                found=result.found,
+                error=result.error,
+                took_ms=round(1000 * (perf_counter() - began), 3),
+            )
+        notes = [LEFT_OUT[language]] if len(turn.calls) > CALLS_A_ROUND else []
+        notes += [LAST[language]] if talk.is_full or turn.number == talk.research.rounds else []
+        last = talk.messages[-1]
+        talk.messages[-1] = replace(last, content="\n\n".join([last.content, *notes]))
+
+    async def _finish(self, talk: Talk, turn: Round) -> Draft:
+        """The checked answer. A model that only wants to search for ever has none, which is a refusal."""
+        draft = await cite_answer(turn.text, talk.passages, talk.task, talk.usage)
+        if draft.text:
+            return draft
+        if not turn.calls:
+            raise say_empty(self._model)
+        return replace(draft, text=MISSING[talk.task.language], refused=True)
