@@ -4,61 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from fakes.chat_server import DONE, FINISH, USAGE, ChatServer, Reply, send_status, send_stream, serve_chat, write_event
+from fakes.chat_server import DONE, FINISH, USAGE, ChatServer, send_status, send_stream, write_event
+from fakes.chat_walk import ASK, KEY, fill_store, play, read_events
 from fakes.http_client import wait_until
-from fakes.server import Server
 
-FILES = {
-    "价目.md": "# 门票\n\n开放夜的成人票每张一百六十元。学生票每张八十元。\n".encode(),
-    "fees.txt": b"A boat for a day costs twelve pounds. Oars are lent free of charge.",
-}
 ANSWER = (write_event("成人票一百"), write_event("六十元[1]，"), write_event("见附录[9]。"), FINISH, USAGE, DONE)
-KEY = "secret-of-the-chat-server"
-ASK = "/api/v1/knowledge-bases/k/ask"
 QUESTION = {"question": "开放夜的成人票多少钱？"}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("chat") / "store"
-    with Server(folder) as server:
-        client = server.open_client("k")
-        client.create()
-        client.upload(FILES)
-        client.wait_until_idle()
-    return folder
-
-
-Script = Callable[[httpx.AsyncClient, ChatServer], Awaitable[None]]
-
-
-def play(store: Path, *replies: Reply, script: Script, **more: object) -> str:
-    """Run `script` against `kb serve` whose chat server answers with `replies`; the server's log."""
-
-    async def main() -> str:
-        async with serve_chat(*replies, window=4096) as chat:
-            settings = {"llm_base_url": chat.url, "llm_model": "m", "llm_api_key": KEY, "workers": 0, **more}
-            server = Server(store, **settings)
-            await asyncio.to_thread(server.start)
-            try:
-                url = str(server.open_client("k").http.base_url)
-                async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
-                    await script(client, chat)
-            finally:
-                await asyncio.to_thread(server.stop)
-            return server.read_log()
-
-    return asyncio.run(main())
-
-
-def read_events(text: str) -> list[tuple[str, dict]]:
-    blocks = [block for block in text.split("\n\n") if block.startswith("event:")]
-    return [(block.split("\n")[0][7:], json.loads(block.split("data: ", 1)[1])) for block in blocks]
+    return fill_store(tmp_path_factory.mktemp("chat") / "store")
 
 
 def test_an_answer_is_prompted_streamed_and_cited(store: Path) -> None:
@@ -120,11 +80,7 @@ def test_what_no_passage_bears_out_is_flagged_and_the_cited_version_opens_as_it_
         assert pinned["text"][citation["start"] : citation["end"]] == citation["quote"]
         assert "八十元" in citation["quote"]
 
-    with Server(folder) as server:
-        filled = server.open_client("k")
-        filled.create()
-        filled.upload(FILES)
-        filled.wait_until_idle()
+    fill_store(folder)
     play(folder, send_stream(write_event(FALSE_ANSWER), FINISH, DONE), script=script, workers=1)
 
 

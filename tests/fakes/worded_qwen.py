@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from fakes.tiny_model import HAN, LETTERS, MARKS, WORDS
@@ -20,7 +21,6 @@ TEMPLATE = (
 def build_worded_qwen(folder: Path, *, longest: int = 2_048, seed: int = 7) -> Path:
     """Writes the model and returns `folder`. It hardly ever ends an answer by itself."""
     import torch
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     words = [*CONTROL, *dict.fromkeys([*LETTERS, *HAN, *MARKS, *WORDS])]
@@ -32,10 +32,19 @@ def build_worded_qwen(folder: Path, *, longest: int = 2_048, seed: int = 7) -> P
         bos_token_id=0, eos_token_id=2,
     )  # fmt: skip
     Qwen2ForCausalLM(config).save_pretrained(folder)
+    write_worded_tokenizer(folder, words, longest)
+    return folder
+
+
+def write_worded_tokenizer(folder: Path, words: Sequence[str], longest: int, whole: Sequence[str] = ()) -> None:
+    """One token a word. transformers reads it as a Qwen2's, which cuts all but the marks and `whole` into letters."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in CONTROL])
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in whole])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -46,4 +55,3 @@ def build_worded_qwen(folder: Path, *, longest: int = 2_048, seed: int = 7) -> P
         "chat_template": TEMPLATE,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-    return folder
