@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fakes.calling_qwen import ALWAYS, QUERY, build_calling_words
 from fakes.http_client import NO_TLS, wait_until
 from fakes.server import Server, run_command
 from fakes.worded_qwen import build_worded_qwen
@@ -45,7 +46,17 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("transformers")
-    model = build_worded_qwen(folder / "qwen")
+    yield from serve(folder, build_worded_qwen(folder / "qwen"))
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One whose model calls a tool and, when it has been answered, cites what came of it."""
+    folder = tmp_path_factory.mktemp("calling")
+    yield from serve(folder, build_calling_words(folder / "qwen"))
+
+
+def serve(folder: Path, model: Path) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     (folder / "hub" / "hub").mkdir(parents=True)  # without its cache folder the list of models is a 500
@@ -141,6 +152,33 @@ def test_the_whole_server(served: Served, tmp_path: Path) -> None:
         steps = {step["name"]: step for step in json.loads(ended.out)["steps"]}
         assert (ended.code, [name for name, step in steps.items() if step["state"] == "wrong"]) == (0, [])
         assert steps["chat window"]["detail"].startswith("2,048 tokens, by KB_LLM_WINDOW")
+
+
+def test_its_model_searches_on_when_it_is_asked_as_text(caller: Served, tmp_path: Path) -> None:
+    """It knows a Qwen's calls and reads them itself: they come back as calls, though they were asked for as text."""
+    chat = {"llm_base_url": caller.url, "llm_model": caller.model, "llm_profile": "transformers", "llm_window": 2_048}
+    with Server(tmp_path / "store", **chat) as server:
+        client = server.open_client("k")
+        client.create()
+        client.upload({
+            "价目.md": "# 门票\n\n开放夜的成人票每张一百六十元。\n".encode(),
+            "fees.txt": b"A boat for a day costs twelve pounds. Oars are lent free of charge.",
+        })  # fmt: skip
+        client.wait_until_idle()
+        body = {"question": "开放夜的成人票多少钱？", "agent": True, "top_k": 1, "max_tokens": 100}
+        answer = client.http.post("/api/v1/knowledge-bases/k/ask", json=body)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert told["steps"], told
+        [step] = told["steps"]
+        assert (step["query"], step["found"], step["error"]) == (QUERY, 1, None)
+        assert told["answer"] == "A boat costs twelve pounds [1]."
+        assert [one["document"]["path"] for one in told["citations"]] == ["fees.txt"]
+        endless = client.http.post(
+            "/api/v1/knowledge-bases/k/ask", json=body | {"question": body["question"] + ALWAYS, "language": "zh"}
+        ).json()
+        assert [step["round"] for step in endless["steps"]] == [1, 2, 3]
+        assert endless["refused"]
 
 
 def test_a_model_that_it_does_not_have(served: Served) -> None:

@@ -62,9 +62,10 @@ def build_calling_qwen(folder: Path, source: Path, *, longest: int = 32_768) -> 
 
 def build_calling_words(folder: Path, *, longest: int = 2_048) -> Path:
     """The same with the vocabulary of `worded_qwen`, for which no source package is needed."""
-    written = [CALLS, ANSWER, "assistant", ALWAYS.strip(), "tool_response"]
-    words = [*CONTROL, *dict.fromkeys([*written, *LETTERS, *HAN, *MARKS, *WORDS])]
-    calls, answer, begin, always, answered = (words.index(one) for one in written)
+    written = [CALLS, ANSWER, ALWAYS.strip(), "tool_response"]
+    words = [*CONTROL, *dict.fromkeys([*written, spell(LINE_END), *LETTERS, *HAN, *MARKS, *WORDS])]
+    calls, answer, always, answered = (words.index(one) for one in written)
+    begin = words.index(spell(LINE_END))
     script = Script(begin=begin, always=always, answered=answered, calls=[calls], answer=[answer], end=2)
     save_scripted(folder, script, vocabulary=len(words), longest=longest)
     write_worded_tokenizer(folder, words, longest, whole=written)
