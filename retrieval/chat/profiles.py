@@ -37,7 +37,8 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = {
     "vllm": Profile(usage=True, window="models", count="vllm", chooses_model=True),
-    # Unknown fields are 422; it tells usage unasked; its list of models is empty without a network.
+    # Unknown fields are 422; it tells usage unasked; its list of models is empty without a network. Not every version
+    # takes tools.
     "transformers": Profile(tools=False),
     # Serves the one model it was started with, whatever a call names. The window is that of one slot.
     "llamacpp": Profile(usage=True, window="props", count="llamacpp"),
