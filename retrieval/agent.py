@@ -70,7 +70,7 @@ class AgentWriter:
         """The prompt of the first round."""
         rule = RULE[task.language]
         budget = await self._plan_budget(task)
-        prompt = await fit_prompt(self._model, task, budget)
+        prompt = await fit_prompt(self._model, task, await self._share_budget(task, budget))
         system, *others = prompt.messages
         messages = [replace(system, content=f"{system.content}\n{rule}"), *others]
         return Talk(
@@ -83,17 +83,23 @@ class AgentWriter:
         )
 
     async def _plan_budget(self, task: WritingTask) -> Budget:
-        """As for any answer, with room left for the tool and for what later rounds bring."""
+        """As for any answer, in a window that has the tool in it."""
         budget = plan_budget(task, await self._model.find_window())
-        budget = replace(budget, passages=max(1, budget.passages // SHARES))
         if budget.window is None:
             return budget
         added = RULE[task.language] + describe_tools([describe_search(task.language)])
-        window = max(1, budget.window - ceil(CAUTION * estimate_tokens(added)))
-        budget = replace(budget, window=window)
-        bare = estimate_prompt(await fit_prompt(self._model, replace(task, passages=()), budget))
-        room = SPENT * window - budget.answer - bare
-        return replace(budget, prompt=bare + max(room / SHARES, min(room, LEAST_FIRST)))
+        return replace(budget, window=max(1, budget.window - ceil(CAUTION * estimate_tokens(added))))
+
+    async def _share_budget(self, task: WritingTask, budget: Budget) -> Budget:
+        """What of it the first prompt may take: the rest is for what later rounds bring. The window is made smaller for
+        it, so that the share holds by the server's count as well."""
+        share = replace(budget, passages=max(1, budget.passages // SHARES))
+        if budget.window is None:
+            return share
+        bare = estimate_prompt(await fit_prompt(self._model, replace(task, passages=()), share))
+        room = SPENT * budget.window - budget.answer - bare
+        kept_back = min(room - room / SHARES, room - LEAST_FIRST)
+        return replace(share, window=budget.window - max(0, int(kept_back)))
 
     async def _listen(self, talk: Talk, turn: Round) -> AsyncGenerator[WriterEvent, None]:
         """One call of the model: what of it is the answer."""

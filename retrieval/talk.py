@@ -84,7 +84,7 @@ class Result:
 
 @dataclass(kw_only=True, slots=True)
 class Talk:
-    """`passages[0]` is the model's [1]. `budget` is that of the first prompt."""
+    """`passages[0]` is the model's [1]. `budget` is that of the whole talk."""
 
     model: ChatModel
     task: WritingTask
