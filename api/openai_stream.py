@@ -68,11 +68,14 @@ async def stream_completion(
             match event:
                 case PassagesEvent(passages=passages):
                     markers = MarkerStream(len(passages)) if completion.renumbers and passages else None
-                    yield completion.write_chunk({"role": "assistant", "content": ""})
+                    head = {} if completion.body.wants_json else {"content": ""}
+                    yield completion.write_chunk({"role": "assistant", **head})
                 case TokenEvent(text=text):
-                    if shown := markers.feed(text) if markers else text:
+                    if not completion.body.wants_json and (shown := markers.feed(text) if markers else text):
                         yield completion.write_text(shown)
                 case DoneEvent(answer=answer):
+                    if completion.body.wants_json:  # it comes in one piece, and only now is it known what it is
+                        yield completion.write_chunk({"refusal" if answer.refused else "content": answer.answer})
                     if markers and (rest := markers.close()):
                         yield completion.write_text(rest)
                     for last in completion.write_last(answer):

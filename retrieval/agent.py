@@ -19,7 +19,8 @@ from kb.tokens import estimate_tokens
 from retrieval.chat.hermes import describe_tools
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.chat_writer import ChatWriter, cite_answer, fit_prompt, plan_budget, say_empty
-from retrieval.prompt import MISSING, SPENT, Budget, ChatMessage, estimate_prompt, neutralise
+from retrieval.instructions import MISSING
+from retrieval.prompt import SPENT, Budget, ChatMessage, estimate_prompt, neutralise
 from retrieval.research import SHARES, Research
 from retrieval.search_tool import LAST, LEFT_OUT, NAME, RULE, describe_search, tidy_call
 from retrieval.talk import Round, Talk
@@ -35,6 +36,7 @@ class AgentWriter:
     """An AnswerWriter over a chat model, which lets it search on where the task does."""
 
     searches = True
+    takes_schemas = True
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model

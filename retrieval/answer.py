@@ -12,13 +12,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from kb.errors import InvalidInput
 from kb.types import Filter
 from retrieval.citations import Citation, PageSource, place_on_pages
 from retrieval.events import Usage
 from retrieval.follow_up import Rewriter, RuleRewriter
+from retrieval.json_answer.validator import ResponseSchema
 from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language, check_question, choose_language
@@ -44,7 +45,8 @@ NOTHING_FOUND: dict[Language, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskRequest:
-    """`max_context_tokens` bounds the passages, `max_tokens` what the chat model writes."""
+    """`max_context_tokens` bounds the passages, `max_tokens` what the chat model writes. With `response_schema`, a JSON
+    Schema, the answer is JSON."""
 
     question: str
     kb_id: str
@@ -60,6 +62,7 @@ class AskRequest:
     keep: bool = False  # begins a conversation when it names none
     agent: bool = False  # the chat model may search on, in `max_rounds` rounds
     max_rounds: int = 3
+    response_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +76,7 @@ class AnswerLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """`citations` are numbered as the `[n]` in `answer`; `query` is what was searched for; `dropped` counts removed
-    markers."""
+    markers; `data` is the value of an answer in JSON."""
 
     answer: str
     refused: bool
@@ -90,6 +93,7 @@ class Answer:
     unsupported: Sequence[Span] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)  # by knowledge base
     steps: Sequence[StepEvent] = ()
+    data: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,12 +164,13 @@ class Answerer:
         the chat model's call.
 
         Raises InvalidInput (`question_empty`, `question_too_long`, `bad_role`, `bad_top_k`, `bad_max_tokens`,
-        `bad_max_context_tokens`, `bad_max_rounds`, `bad_temperature`, `agent_needs_chat_model`, `llm_rejected`),
-        NotFound (`knowledge_base_not_found`), Unavailable (`index_unavailable`, `llm_unavailable`, `llm_timeout`,
-        `llm_error`).
+        `bad_max_context_tokens`, `bad_max_rounds`, `bad_temperature`, `agent_needs_chat_model`, `bad_response_schema`,
+        `schema_needs_chat_model`, `llm_rejected`), NotFound (`knowledge_base_not_found`), Unavailable
+        (`index_unavailable`, `llm_unavailable`, `llm_timeout`, `llm_error`, `llm_bad_json`).
         """
         record = _Record()
         question = self._check_request(request)
+        schema = await self._read_schema(request)
         language = choose_language(question, request.language)
         if request.history:
             question = await self._rewriter.rewrite(question, request.history, [request.kb_id, *request.also])
@@ -173,7 +178,7 @@ class Answerer:
         research = self._plan_research(request, question)
         found = await research.begin()
         record.note("search")
-        task = _write_task(request, question, language, found)
+        task = replace(_write_task(request, question, language, found), schema=schema)
         task = replace(task, research=research) if request.agent else task
         writing = refuse(task) if found.refused or not found.passages else self._writer.write(task)
         draft = Draft(text="")
@@ -204,6 +209,16 @@ class Answerer:
                 raise InvalidInput("bad_role", f"role in history is {message.role!r}, it must be user or assistant")
         return check_question(request.question, limits.question_characters)
 
+    async def _read_schema(self, request: AskRequest) -> ResponseSchema | None:
+        if request.response_schema is None:
+            return None
+        if not self._writer.takes_schemas:
+            reason = "response_schema needs a chat model and none is set: set KB_LLM_BASE_URL, or ask without it"
+            raise InvalidInput("schema_needs_chat_model", reason)
+        if request.agent:
+            raise InvalidInput("bad_response_schema", "response_schema and agent do not go together: leave one out")
+        return await asyncio.to_thread(ResponseSchema, request.response_schema)
+
     def _plan_research(self, request: AskRequest, question: str) -> Research:
         rounds = request.max_rounds if request.agent else 0
         search = _write_search(request, question)
@@ -227,6 +242,7 @@ class Answerer:
             unsupported=tuple(draft.unsupported),
             revisions=dict(found.revisions),
             steps=tuple(record.steps),
+            data=draft.data,
         )
 
 
@@ -256,6 +272,7 @@ def _write_task(request: AskRequest, question: str, language: Language, found: S
         max_tokens=request.max_tokens,
         temperature=request.temperature,
         judged=found.refused is not None,
+        kb_ids=[request.kb_id, *request.also],
     )
 
 

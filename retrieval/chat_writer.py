@@ -12,8 +12,10 @@ from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import resolve_citations, strip_markers
 from retrieval.claims import find_unsupported
 from retrieval.events import Usage
+from retrieval.instructions import MISSING, Wording, word_answer, word_json
+from retrieval.json_writer import JsonTask, write_json
 from retrieval.passages import Passage
-from retrieval.prompt import MISSING, Budget, Prompt, bound_prompt, estimate_prompt, write_prompt
+from retrieval.prompt import Budget, Prompt, bound_prompt, estimate_prompt, neutralise, write_prompt
 from retrieval.writing import Draft, PassagesEvent, TokenEvent, WriterEvent, WritingTask
 
 MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
@@ -25,6 +27,7 @@ class ChatWriter:
     """An AnswerWriter over a chat model."""
 
     searches = False
+    takes_schemas = True
 
     def __init__(self, model: ChatModel, most_characters: int = MOST_CHARACTERS) -> None:
         self._model = model
@@ -40,6 +43,18 @@ class ChatWriter:
         prompt = await fit_prompt(self._model, task, budget)
         yield PassagesEvent(passages=prompt.passages)
         options = ChatOptions(max_tokens=budget.answer, temperature=task.temperature)
+        if task.schema is None:
+            writing = self._write_text(task, prompt, options)
+        else:
+            asked = JsonTask(task=task, schema=task.schema, prompt=prompt, options=options, window=budget.window)
+            writing = write_json(self._model, asked)
+        async with aclosing(writing) as events:
+            async for event in events:
+                yield event
+
+    async def _write_text(
+        self, task: WritingTask, prompt: Prompt, options: ChatOptions
+    ) -> AsyncGenerator[WriterEvent, None]:
         pieces: list[str] = []
         left, usage = self._most_characters, None
         async with aclosing(self._model.stream(prompt.messages, options)) as stream:
@@ -81,7 +96,14 @@ async def fit_prompt(model: ChatModel, task: WritingTask, budget: Budget) -> Pro
 
 
 async def _write_prompt(task: WritingTask, budget: Budget) -> Prompt:
-    return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, task.language, budget)
+    wording = word_task(task)
+    return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, wording, budget)
+
+
+def word_task(task: WritingTask) -> Wording:
+    if task.schema is None:
+        return word_answer(task.language)
+    return word_json(task.language, neutralise(task.schema.text))
 
 
 async def cite_answer(text: str, passages: Sequence[Passage], task: WritingTask, usage: Usage | None) -> Draft:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from kb.types import Page
+from retrieval.numbers import list_numbers
 from retrieval.passages import Passage
 from retrieval.sentences import Span, cut_sentences
 from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
@@ -22,6 +23,7 @@ NUMBERS = r"\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*"
 # The gap begins where no space stands before it: tried from each space of a long run, it would take the run's square.
 MARKER = re.compile(rf"(?<![ \t])(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)  # `row[1]` in code is no citation
+NUMBER_WEIGHT = 3.0  # of a number in a sentence that quotes a value; a rare word has 4 to 5
 LONGEST_QUOTE = 400  # characters: supporting sentences that lie closer together than this are quoted as one stretch
 
 
@@ -114,6 +116,23 @@ def cite_span(number: int, passage: Passage, span: Span) -> Citation:
         quote=passage.text[span.start : span.end],
         kb_id=passage.kb_id,
     )
+
+
+def cite_values(number: int, passage: Passage, values: Sequence[str], question: str) -> Citation:
+    """The citation of the sentence that holds most of the values: of their words, the rarer the heavier, and of their
+    numbers, however either writes them. Where none holds any, the question decides."""
+    sentences = list_sentences([passage])
+    if not sentences:
+        return cite_span(number, passage, Span(start=0, end=len(passage.text)))
+    said = "\n".join(values)
+    claim, numbers = weigh_claim(said, sentences), list_numbers(said)
+    scores = [
+        score + NUMBER_WEIGHT * len(numbers & list_numbers(sentence.text))
+        for score, sentence in zip(score_sentences(claim, sentences), sentences, strict=True)
+    ]
+    best = sentences[max(range(len(scores)), key=scores.__getitem__)] if max(scores) > 0 else None
+    best = best or _find_best(question, sentences) or sentences[0]
+    return cite_span(number, passage, Span(start=best.start, end=best.end))
 
 
 def place_on_pages(citations: Sequence[Citation], pages: PageSource) -> list[Citation]:

@@ -51,6 +51,7 @@ class ExtractiveWriter:
 
     name = "extractive"
     searches = False
+    takes_schemas = False
 
     async def write(self, task: WritingTask) -> AsyncGenerator[WriterEvent, None]:
         yield PassagesEvent(passages=task.passages)

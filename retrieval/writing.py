@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from retrieval.citations import Citation
 from retrieval.events import Usage
+from retrieval.json_answer.validator import ResponseSchema
 from retrieval.passages import Passage
 from retrieval.prompt import ChatMessage
 from retrieval.question import Language
@@ -18,7 +19,8 @@ from retrieval.sentences import Span
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WritingTask:
     """What a writer answers from; `passages` come best first, `judged` when a rule has found that they bear on it.
-    With `research` it may search on, for as many rounds as that allows."""
+    With `research` it may search on, for as many rounds as that allows. `schema` is that of an answer in JSON, `kb_ids`
+    are the knowledge bases that were asked."""
 
     question: str
     language: Language
@@ -29,6 +31,8 @@ class WritingTask:
     temperature: float
     judged: bool = False
     research: Research | None = None
+    schema: ResponseSchema | None = None
+    kb_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +63,8 @@ class TokenEvent:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
     """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage,
-    `unsupported` are the places in `text` of the sentences that no cited passage bears out."""
+    `unsupported` are the places in `text` of the sentences that no cited passage bears out. `data` is the value that
+    the text of an answer in JSON stands for."""
 
     text: str
     refused: bool = False
@@ -67,6 +72,7 @@ class Draft:
     dropped: int = 0
     unsupported: Sequence[Span] = ()
     usage: Usage | None = None
+    data: Any = None
 
 
 WriterEvent = StepEvent | PassagesEvent | TokenEvent | Draft
@@ -83,6 +89,11 @@ class AnswerWriter(Protocol):
     @property
     def searches(self) -> bool:
         """Whether it can search on, where a task lets it."""
+        ...
+
+    @property
+    def takes_schemas(self) -> bool:
+        """Whether it can write JSON of a given schema, where it does not search on."""
         ...
 
     def write(self, task: WritingTask) -> AsyncGenerator[WriterEvent, None]:

@@ -24,6 +24,8 @@ from kb.errors import StartRefused
 
 WINDOW = 32_768  # what every Qwen2.5 is trained to read; more takes YaRN
 STRETCH = 4.0
+# JSON of a given schema without white space, in which a model can get lost until it is cut off.
+COMPACT = '{"backend":"xgrammar","disable_any_whitespace":true}'
 KEY_NAME = "VLLM_API_KEY"  # not an option of the command: lists of processes show those
 Quantization = Literal["awq", "gptq"]
 
@@ -109,6 +111,7 @@ def write_command(wishes: Wishes) -> list[str]:
     check_wishes(wishes, size)
     words = ["serve", name_model(wishes), "--served-model-name", name_served(wishes)]
     words += ["--host", wishes["host"], "--port", str(wishes["port"])]
+    words += ["--structured-outputs-config", COMPACT]
     if wishes["tensor_parallel"] > 1:
         words += ["--tensor-parallel-size", str(wishes["tensor_parallel"])]
     words += ["--max-model-len", str(find_window(wishes))]

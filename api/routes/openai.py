@@ -46,7 +46,7 @@ async def complete_chat(request: Request, body: Annotated[ChatBody, Depends(read
     found = await run_in_threadpool(find_model, request, body.model)
     question, names, services = read_chat(body, found), name_all([found]), get_services(request)
     if body.stream:
-        completion = Completion(body=body, names=names, renumbers=services.chat is not None)
+        completion = Completion(body=body, names=names, renumbers=services.chat is not None and not body.wants_json)
         return CompletionStream(stream_completion(services.answerer, question, completion))
     return AwaitedAnswer(services.answerer.answer(question), lambda answer: show_completion(body, answer, names))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -41,7 +41,7 @@ class AskBody(RequestBody):
     """The bounds of `max_context_tokens`, `max_tokens`, `max_rounds` and `temperature` are the answerer's.
 
     Without `conversation_id` and `history` a question begins a conversation; with `history`, were it empty, the caller
-    keeps it.
+    keeps it. `response_schema` is the JSON Schema of an answer that is to be JSON.
     """
 
     question: str
@@ -56,6 +56,7 @@ class AskBody(RequestBody):
     filter: SearchFilter | None = None
     agent: bool = False
     max_rounds: int = 3
+    response_schema: dict[str, Any] | None = None
 
 
 class JointAskBody(AskBody):
@@ -107,7 +108,8 @@ class StepAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskAnswer:
-    """`unsupported_count` of the answer's sentences no cited passage bears out, as far as words tell."""
+    """`unsupported_count` of the answer's sentences no cited passage bears out, as far as words tell. `data` is the
+    value of an answer to a `response_schema`, whose text `answer` is."""
 
     answer: str
     refused: bool
@@ -125,6 +127,7 @@ class AskAnswer:
     unsupported: Sequence[Unsupported]
     unsupported_count: int
     steps: Sequence[StepAnswer]
+    data: Any
 
 
 def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskRequest:
@@ -144,6 +147,7 @@ def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskReques
         keep="history" not in body.model_fields_set,
         agent=body.agent,
         max_rounds=body.max_rounds,
+        response_schema=body.response_schema,
     )
 
 
@@ -172,6 +176,7 @@ def show_answer(found: Answer, names: Names) -> AskAnswer:
         unsupported=[Unsupported(start=span.start, end=span.end) for span in found.unsupported],
         unsupported_count=len(found.unsupported),
         steps=[show_step(step) for step in found.steps],
+        data=found.data,
     )
 
 

@@ -43,6 +43,19 @@ class StreamOptions(OpenAIBody):
     include_usage: bool = False
 
 
+class NamedSchema(OpenAIBody):
+    """`schema` is a name that pydantic keeps for itself."""
+
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+
+class ResponseFormat(OpenAIBody):
+    """Of the types only `json_schema` is known here."""
+
+    type: str
+    json_schema: NamedSchema | None = None
+
+
 class ChatBody(OpenAIBody):
     """`model` is a knowledge base's name or id."""
 
@@ -54,6 +67,11 @@ class ChatBody(OpenAIBody):
     max_completion_tokens: int | None = None
     temperature: float | None = None
     n: int | None = None
+    response_format: ResponseFormat | None = None
+
+    @property
+    def wants_json(self) -> bool:
+        return self.response_format is not None and self.response_format.type == "json_schema"
 
 
 class EmbeddingsBody(OpenAIBody):
@@ -68,7 +86,7 @@ class EmbeddingsBody(OpenAIBody):
 def read_chat(body: ChatBody, found: KnowledgeBaseKey) -> AskRequest:
     """The last message of the user is the question, those before it are its history.
 
-    Raises InvalidInput (`bad_role`, `bad_messages`, `bad_n`, `question_empty`).
+    Raises InvalidInput (`bad_role`, `bad_messages`, `bad_n`, `bad_response_format`, `question_empty`).
     """
     if body.n not in (None, 1):
         raise InvalidInput("bad_n", f"n is {body.n}: a knowledge base gives one answer")
@@ -84,7 +102,17 @@ def read_chat(body: ChatBody, found: KnowledgeBaseKey) -> AskRequest:
         history=turns[:last],
         max_tokens=max(1, min(wanted, limits.answer_tokens)),
         temperature=body.temperature or 0.0,
+        response_schema=_read_format(body.response_format),
     )
+
+
+def _read_format(wanted: ResponseFormat | None) -> Mapping[str, Any] | None:
+    """`text` and `json_object` ask for nothing that can be checked."""
+    if wanted is None or wanted.type != "json_schema":
+        return None
+    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
+        raise InvalidInput("bad_response_format", "response_format of type json_schema has no json_schema.schema")
+    return wanted.json_schema.schema_
 
 
 def _read_message(message: Message) -> ChatMessage:
@@ -109,6 +137,8 @@ def name_completion() -> str:
 
 def show_completion(body: ChatBody, answer: Answer, names: Names) -> Mapping[str, Any]:
     message = {"role": "assistant", "content": answer.answer, "refusal": None}
+    if body.wants_json and answer.refused:  # no JSON: who reads `content` as such must not find a sentence there
+        message |= {"content": None, "refusal": answer.answer}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return {
         "id": name_completion(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from retrieval.events import ChatPiece
 from retrieval.prompt import ChatMessage
@@ -13,7 +13,8 @@ from retrieval.tool_calls import Tool
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatOptions:
-    """What a caller may choose; None leaves the choice to the server."""
+    """What a caller may choose; None leaves the choice to the server. `schema` is the JSON Schema of what is to be
+    written: a server that knows none does not get it, so that whoever asks checks what comes."""
 
     max_tokens: int
     temperature: float = 0.0
@@ -21,6 +22,7 @@ class ChatOptions:
     stop: Sequence[str] = ()
     seed: int | None = None
     tools: Sequence[Tool] = ()
+    schema: Mapping[str, Any] | None = None
 
 
 class ChatModel(Protocol):

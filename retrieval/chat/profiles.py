@@ -23,7 +23,7 @@ class Profile:
     reads and writes. `count`: how it counts the tokens of messages. `assumed_window`: what to go by when neither it nor
     the settings tell. `chooses_model`: refuses a model that it does not list. `widest_top_p`, `least_seed`: the most
     and the least that it takes. `tools`: takes tools and calls as fields; where it does not they are written as text
-    (`retrieval/chat/hermes.py`)."""
+    (`retrieval/chat/hermes.py`). `schema`: how it is told the JSON Schema of an answer, None where it knows none."""
 
     usage: bool = False
     window: Literal["models", "props", "info"] | None = None
@@ -33,21 +33,24 @@ class Profile:
     widest_top_p: float = 1.0
     least_seed: int | None = None
     tools: bool = True
+    schema: Literal["strict", "named", "value"] | None = None
 
 
 PROFILES: Mapping[str, Profile] = {
-    "vllm": Profile(usage=True, window="models", count="vllm", chooses_model=True),
-    # Unknown fields are 422; it tells usage unasked; its list of models is empty without a network. Not every version
-    # takes tools.
+    # Enforces a schema; `guided_*` fields it takes and ignores.
+    "vllm": Profile(usage=True, window="models", count="vllm", chooses_model=True, schema="strict"),
+    # Unknown fields are 422, a schema is taken and ignored; it tells usage unasked; its list of models is empty without
+    # a network. Not every version takes tools.
     "transformers": Profile(tools=False),
     # Serves the one model it was started with, whatever a call names. The window is that of one slot.
-    "llamacpp": Profile(usage=True, window="props", count="llamacpp"),
+    "llamacpp": Profile(usage=True, window="props", count="llamacpp", schema="strict"),
     # Cuts a longer prompt silently at its beginning, where the instructions stand, unless OLLAMA_CONTEXT_LENGTH is set.
-    "ollama": Profile(usage=True, assumed_window=4_096, chooses_model=True),
+    "ollama": Profile(usage=True, assumed_window=4_096, chooses_model=True, schema="strict"),
     # Wants top_p below 1 and a positive seed. Any name of a model will do.
-    "tgi": Profile(usage=True, window="info", widest_top_p=0.99, least_seed=1),
+    "tgi": Profile(usage=True, window="info", widest_top_p=0.99, least_seed=1, schema="value"),
     # Any other server: what is standard and no more. Some of them tell the window as vLLM does.
-    "openai": Profile(window="models", chooses_model=True),
+    # OpenAI takes a strict schema only where every property is required and no other allowed.
+    "openai": Profile(window="models", chooses_model=True, schema="named"),
 }
 
 
@@ -70,7 +73,16 @@ def write_body(model: str, profile: Profile, messages: Sequence[ChatMessage], op
         body["tools"] = [write_tool(tool) for tool in options.tools]
     if profile.usage:
         body["stream_options"] = {"include_usage": True}
+    if options.schema is not None and profile.schema is not None:
+        body["response_format"] = _write_format(profile, options.schema)
     return body
+
+
+def _write_format(profile: Profile, schema: Mapping[str, Any]) -> dict[str, Any]:
+    if profile.schema == "value":
+        return {"type": "json_object", "value": schema}
+    named = {"name": "answer", "schema": schema} | ({"strict": True} if profile.schema == "strict" else {})
+    return {"type": "json_schema", "json_schema": named}
 
 
 def write_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

@@ -192,3 +192,29 @@ def test_embeddings_are_the_encoders(server: LocalServer, model: str) -> None:
 )
 def test_what_cannot_be_embedded(server: LocalServer, body: dict[str, Any], status: int, code: str) -> None:
     assert refuse(server, EMBED, **{"model": "empty", "input": "a", **body}) == (status, "invalid_request_error", code)
+
+
+def test_json_needs_a_chat_model_and_a_schema(server: LocalServer) -> None:
+    question = {"model": "地方 志", "messages": [user("望江塔有多高？")]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "tower", "schema": {"type": "object"}}}
+    assert refuse(server, CHAT, **question, response_format=wanted)[::2] == (400, "schema_needs_chat_model")
+    for wrong in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "x"}}, "json"):
+        assert refuse(server, CHAT, **question, response_format=wrong)[::2] == (400, "bad_response_format")
+    for ignored in ({"type": "text"}, {"type": "json_object"}, None):
+        told = chat(server, *question["messages"], response_format=ignored)
+        assert told["choices"][0]["message"]["content"]
+
+
+def test_a_schema_for_ask_is_refused_before_anything_is_searched(server: LocalServer) -> None:
+    for schema, code in (
+        ({"type": "object"}, "schema_needs_chat_model"),
+        ([], "bad_response_schema"),
+        ("{}", "bad_response_schema"),
+        (True, "bad_response_schema"),
+    ):
+        for stream in (False, True):
+            body = {"question": "望江塔有多高？", "response_schema": schema, "stream": stream}
+            told = server.request("POST", f"{KB}/地方 志/ask", json=body)
+            assert (told.status_code, told.json()["code"]) == (422, code)
+    asked = server.request("POST", f"{KB}/地方 志/ask", json={"question": "望江塔有多高？"}).json()
+    assert asked["data"] is None

@@ -18,7 +18,7 @@ from retrieval.answer import Answer, Answerer, AnswerEvent, AskRequest, DoneEven
 from retrieval.chat_writer import ChatWriter
 from retrieval.events import Usage
 from retrieval.extractive import ExtractiveWriter
-from retrieval.prompt import MISSING
+from retrieval.instructions import MISSING
 from retrieval.tool_calls import ToolCall
 from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from api.cli.main import kb
 
-HERE = ["--host", "127.0.0.1", "--port", "8000"]
+COMPACT = ["--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}']
+HERE = ["--host", "127.0.0.1", "--port", "8000", *COMPACT]
 WINDOW = ["--max-model-len", "32768"]
 
 

@@ -64,3 +64,24 @@ def test_tools_and_calls_are_sent_as_the_protocol_has_them() -> None:
         {"role": "tool", "content": "[2] …", "tool_call_id": "call01000"},
     ]
     assert [kind for kind, profile in PROFILES.items() if not profile.tools] == ["transformers"]
+
+
+SCHEMA = {"type": "object", "properties": {"价": {"type": "integer"}}}
+STRICT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [
+        ("vllm", STRICT),
+        ("transformers", None),  # it would take and ignore it
+        ("llamacpp", STRICT),
+        ("ollama", STRICT),
+        ("tgi", {"type": "json_object", "value": SCHEMA}),
+        ("openai", {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}),
+    ],
+)
+def test_how_each_kind_is_told_a_schema(profile: str, told: dict[str, Any] | None) -> None:
+    body = write_body("m", PROFILES[profile], MESSAGES, ChatOptions(max_tokens=9, schema=SCHEMA))
+    assert body.pop("response_format", None) == told
+    assert body == write_body("m", PROFILES[profile], MESSAGES, ChatOptions(max_tokens=9))

@@ -1,0 +1,87 @@
+"""What a chat model wrote in place of the wrapper, read and held against the schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from retrieval.json_answer.validator import ResponseSchema
+from retrieval.json_answer.wrapper import ANSWER, SOURCES
+
+FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*(?:```\s*)?", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """`value` fits the schema, or is None where the passages do not hold it. `places` are the passages it rests on,
+    from 0, each once; `dropped` counts what named none."""
+
+    value: Any
+    places: Sequence[int] = ()
+    dropped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BadReply:
+    """Why a reply cannot be used; none of its text stands in it."""
+
+    reason: str
+
+
+def read_reply(written: str, schema: ResponseSchema, passages: int) -> Reply | BadReply:
+    """Raises InvalidInput (`bad_response_schema`) where checking takes too long."""
+    text = _strip_frame(written)
+    try:
+        wrapper = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return BadReply(reason=f"it is no JSON: broken at character {error.pos + 1:,} of {len(text):,}")
+    if not isinstance(wrapper, dict) or ANSWER not in wrapper:
+        return BadReply(reason=f'it is no JSON object with "{ANSWER}" and "{SOURCES}"')
+    value = wrapper[ANSWER]
+    if value is not None and (misfit := schema.find_misfit(value)) is not None:
+        return BadReply(reason=f'"{ANSWER}" does not fit the schema at {misfit.place}')
+    places, dropped = _read_sources(wrapper.get(SOURCES), passages)
+    return Reply(value=value, places=places, dropped=dropped)
+
+
+def write_value(value: Any) -> str:  # noqa: ANN401
+    return orjson.dumps(value).decode()
+
+
+def list_leaves(value: Any) -> list[str]:  # noqa: ANN401
+    """The texts and numbers within a value, as words; true and false say nothing by themselves."""
+    leaves: list[str] = []
+    todo = [value]
+    while todo:
+        match todo.pop():
+            case dict(fields):
+                todo += reversed(fields.values())
+            case list(items):
+                todo += reversed(items)
+            case bool() | None:
+                pass
+            case leaf:
+                leaves.append(str(leaf))
+    return leaves
+
+
+def _strip_frame(written: str) -> str:
+    """Without the code fence, or the words around it, that a model puts there which knows no schema."""
+    text = written.strip()
+    if text.startswith("{"):
+        return text
+    if fenced := FENCED.fullmatch(text):
+        return fenced[1]
+    return text[max(0, text.find("{")) : text.rfind("}") + 1] or text
+
+
+def _read_sources(told: Any, passages: int) -> tuple[list[int], int]:  # noqa: ANN401
+    """What is missing is no source; one written as a text is read as a number."""
+    named = told if isinstance(told, list) else []
+    numbers = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in named]
+    kept = [one for one in numbers if isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= passages]
+    return [number - 1 for number in dict.fromkeys(kept)], len(named) - len(kept)

@@ -1,0 +1,139 @@
+"""A value held against the caller's schema, within bounds of work. The only importer of jsonschema.
+
+What a chat model writes is checked here whatever its server promises: one may ignore the schema, know only half of its
+keywords, or have been cut off. A schema can be made so that checking takes for ever (choices within choices, a pattern
+that goes back and forth), so steps are counted and patterns have a time limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from kb.errors import InvalidInput
+from retrieval.json_answer.parts import list_parts, write_pointer
+from retrieval.json_answer.rules import LONGEST_PATTERN, check_parts, refuse_schema, write_schema
+
+MOST_STEPS = 100_000  # keywords looked at: a second or less
+PATTERN_S = 0.5  # for all patterns of one check together
+
+Keyword = Callable[..., Iterator[Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Misfit:
+    """The keyword that a value breaks, as a place in the schema: the caller's own words, none of the model's."""
+
+    place: str
+
+
+class ResponseSchema:
+    """A schema that may be asked for. `text` is its JSON, `schema` what the caller sent. Thread-safe."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Raises InvalidInput (`bad_response_schema`). Takes some milliseconds."""
+        from jsonschema import exceptions
+        from jsonschema.validators import Draft202012Validator, validator_for
+
+        self.text = write_schema(schema)
+        self.schema = schema
+        check_parts(schema)
+        self._kind: Any = validator_for(schema, default=Draft202012Validator)
+        try:
+            self._kind.check_schema(schema, format_checker=None)
+        except exceptions.SchemaError as error:
+            place = tuple(str(key) for key in error.absolute_path)
+            raise refuse_schema(place, f"is no JSON Schema: it breaks {error.validator} of the draft") from None
+        _check_patterns(schema)
+
+    def find_misfit(self, value: Any) -> Misfit | None:  # noqa: ANN401
+        """What about `value` does not fit; None where it fits.
+
+        Raises InvalidInput (`bad_response_schema`) where finding out takes too long.
+        """
+        from jsonschema import exceptions
+        from jsonschema.validators import extend
+        from referencing import Registry
+
+        meter = _Meter()
+        replaced = {name: meter.count(check) for name, check in self._kind.VALIDATORS.items()}
+        replaced |= {"pattern": meter.count(meter.check_pattern), "uniqueItems": meter.count(_check_unique)}
+        checker = extend(self._kind, replaced)(self.schema, registry=Registry())
+        try:
+            error = exceptions.best_match(checker.iter_errors(value))
+        except RecursionError:
+            return Misfit(place="#: it is nested too deep")
+        if error is None:
+            return None
+        return Misfit(place=write_pointer(tuple(str(key) for key in error.absolute_schema_path)))
+
+
+class _Meter:
+    """Counts the work of one check and ends it when it is too much."""
+
+    def __init__(self) -> None:
+        self._steps = MOST_STEPS
+        self._seconds = PATTERN_S
+
+    def count(self, check: Keyword) -> Keyword:
+        def counted(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any] | None:  # noqa: ANN401
+            self._steps -= 1
+            if self._steps < 0:
+                raise _say_costly("too many steps are needed to check an answer against it")
+            return check(validator, wanted, value, schema)
+
+        return counted
+
+    def check_pattern(self, validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:  # noqa: ANN401
+        import regex
+        from jsonschema.exceptions import ValidationError
+
+        del schema
+        if not validator.is_type(value, "string"):
+            return
+        began = perf_counter()
+        try:
+            if self._seconds <= 0:
+                raise TimeoutError
+            found = regex.search(pattern, value, timeout=self._seconds)
+        except TimeoutError:
+            raise _say_costly(
+                "its patterns take too long on an answer: write them without a repetition within one"
+            ) from None
+        self._seconds -= perf_counter() - began
+        if not found:
+            yield ValidationError("the pattern is not in it")
+
+
+def _check_unique(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:  # noqa: ANN401
+    """In one pass: the library compares each with each other where they cannot be sorted."""
+    from jsonschema.exceptions import ValidationError
+
+    del schema
+    if wanted and validator.is_type(value, "array"):
+        written = {orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in value}
+        if len(written) < len(value):
+            yield ValidationError("two of them are equal")
+
+
+def _check_patterns(schema: Mapping[str, Any]) -> None:
+    import regex
+
+    for location, part in list_parts(schema).items():
+        pattern = part.get("pattern") if isinstance(part, dict) else None
+        if pattern is None:
+            continue
+        if len(pattern) > LONGEST_PATTERN:
+            raise refuse_schema((*location, "pattern"), f"has more than {LONGEST_PATTERN} characters")
+        try:
+            regex.compile(pattern)
+        except regex.error:
+            raise refuse_schema((*location, "pattern"), "is no regular expression") from None
+
+
+def _say_costly(reason: str) -> InvalidInput:
+    return InvalidInput("bad_response_schema", f"response_schema: {reason}")

@@ -1,0 +1,141 @@
+"""The answer as JSON of the caller's schema: ask, read, where it does not fit ask once more, cite.
+
+Nothing is told before the whole is there and fits: half of a JSON text is of no use to anybody, and one that has to be
+corrected cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from kb.errors import InvalidInput, Unavailable
+from kb.tokens import estimate_tokens
+from retrieval.chat.model import ChatModel, ChatOptions
+from retrieval.citations import Citation, cite_values
+from retrieval.events import Usage
+from retrieval.instructions import MISSING
+from retrieval.json_answer.reply import BadReply, Reply, list_leaves, read_reply, write_value
+from retrieval.json_answer.validator import ResponseSchema
+from retrieval.json_answer.wrapper import wrap_schema
+from retrieval.prompt import SPENT, ChatMessage, Prompt, estimate_prompt, neutralise
+from retrieval.question import Language
+from retrieval.writing import Draft, TokenEvent, WriterEvent, WritingTask
+
+MOST_CHARACTERS = 40_000  # of one reply: against a model that does not stop
+MOST_SPACE = 400  # characters in a row: between two marks JSON may have any number, and a model can get lost there
+CORRECTION: dict[Language, str] = {
+    "zh": "你的回复不能使用：{reason}。请重新写出完整的 JSON，只写 JSON，写得短一些。",
+    "en": "Your reply cannot be used: {reason}. Write the whole JSON anew, nothing but JSON, and shorter.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonTask:
+    """`window` is the model's, None where nobody knows it."""
+
+    task: WritingTask
+    schema: ResponseSchema
+    prompt: Prompt
+    options: ChatOptions
+    window: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    text: str
+    usage: Usage | None
+    cut: bool  # by max_tokens, as far as the usage tells
+
+
+async def write_json(model: ChatModel, asked: JsonTask) -> AsyncGenerator[WriterEvent, None]:
+    """The whole text, then the Draft. Raises what the model raises, Unavailable (`llm_bad_json`), InvalidInput
+    (`bad_response_schema`)."""
+    passages = asked.prompt.passages
+    options = replace(asked.options, schema=wrap_schema(asked.schema, len(passages)))
+    written = await _ask(model, asked.prompt.messages, options)
+    reply = await _read(written, asked)
+    usage = written.usage
+    if isinstance(reply, BadReply):
+        written = await _ask(model, _correct(asked, written, reply), options)
+        reply = await _read(written, asked)
+        usage = _add(usage, written.usage)
+    if isinstance(reply, BadReply):
+        raise _explain(model.name, written, reply, options)
+    draft = await asyncio.to_thread(_draft, reply, asked)
+    yield TokenEvent(text=draft.text)
+    yield replace(draft, usage=usage)
+
+
+async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: ChatOptions) -> _Written:
+    """A server that refuses the schema, as not every one of its kind takes any, is asked without it: the prompt has
+    it."""
+    try:
+        return await _take(model, messages, options)
+    except InvalidInput as error:
+        if error.code != "llm_rejected":
+            raise
+        return await _take(model, messages, replace(options, schema=None))
+
+
+async def _take(model: ChatModel, messages: Sequence[ChatMessage], options: ChatOptions) -> _Written:
+    pieces: list[str] = []
+    size, space, usage = 0, 0, None
+    async with aclosing(model.stream(messages, options)) as stream:
+        async for piece in stream:
+            usage = piece.usage or usage
+            pieces.append(piece.text)
+            size += len(piece.text)
+            space = len(piece.text) - len(piece.text.rstrip()) + (0 if piece.text.strip() else space)
+            if size > MOST_CHARACTERS or space > MOST_SPACE:
+                break
+    cut = size > MOST_CHARACTERS or (usage is not None and usage.completion_tokens >= options.max_tokens)
+    return _Written(text="".join(pieces)[:MOST_CHARACTERS], usage=usage, cut=cut)
+
+
+async def _read(written: _Written, asked: JsonTask) -> Reply | BadReply:
+    return await asyncio.to_thread(read_reply, written.text, asked.schema, len(asked.prompt.passages))
+
+
+def _correct(asked: JsonTask, written: _Written, reply: BadReply) -> list[ChatMessage]:
+    """The prompt with what is wrong, and with the reply itself where the window has room for it."""
+    reason = f"{reply.reason}{_tell_cut(written, asked.options)}"
+    note = CORRECTION[asked.task.language].replace("{reason}", neutralise(reason))
+    *before, question = asked.prompt.messages
+    text = neutralise(written.text)
+    spent = estimate_prompt(asked.prompt) + estimate_tokens(text) + estimate_tokens(note) + asked.options.max_tokens
+    if text.strip() and (asked.window is None or spent <= SPENT * asked.window):
+        said = ChatMessage(role="assistant", content=text)
+        return [*asked.prompt.messages, said, ChatMessage(role="user", content=note)]
+    return [*before, ChatMessage(role="user", content=f"{question.content}\n\n{note}")]
+
+
+def _tell_cut(written: _Written, options: ChatOptions) -> str:
+    return f" (it was cut off at max_tokens, {options.max_tokens:,})" if written.cut else ""
+
+
+def _explain(name: str, written: _Written, reply: BadReply, options: ChatOptions) -> Unavailable:
+    way_out = "ask for more max_tokens" if written.cut else "ask again, or for a simpler schema"
+    told = f"the chat model {name} wrote no usable JSON, twice: {reply.reason}{_tell_cut(written, options)}; {way_out}"
+    return Unavailable("llm_bad_json", told)
+
+
+def _draft(reply: Reply, asked: JsonTask) -> Draft:
+    if reply.value is None:
+        return Draft(text=MISSING[asked.task.language], refused=True, dropped=reply.dropped)
+    citations: list[Citation] = []
+    leaves = list_leaves(reply.value)
+    for number, place in enumerate(reply.places, start=1):
+        citations.append(cite_values(number, asked.prompt.passages[place], leaves, asked.task.question))
+    return Draft(text=write_value(reply.value), data=reply.value, citations=citations, dropped=reply.dropped)
+
+
+def _add(first: Usage | None, second: Usage | None) -> Usage | None:
+    if first is None or second is None:
+        return None
+    return Usage(
+        prompt_tokens=first.prompt_tokens + second.prompt_tokens,
+        completion_tokens=first.completion_tokens + second.completion_tokens,
+    )

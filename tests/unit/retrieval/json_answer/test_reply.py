@@ -1,0 +1,75 @@
+"""Replies as models write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from retrieval.json_answer.reply import BadReply, Reply, list_leaves, read_reply, write_value
+from retrieval.json_answer.validator import ResponseSchema
+
+SCHEMA = ResponseSchema({"type": "object", "properties": {"票价": {"type": "integer"}}, "required": ["票价"]})
+GOOD = '{"answer": {"票价": 160}, "sources": [2, 1, 2]}'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        GOOD,
+        f"\n{GOOD}\n",
+        f"```json\n{GOOD}\n```",
+        f"```\n{GOOD}```",
+        f"Here is the JSON:\n{GOOD}\nI hope it helps.",
+        f"<think>hm</think>{GOOD}",
+    ],
+)
+def test_a_reply_is_found_in_its_frame(written: str) -> None:
+    assert read_reply(written, SCHEMA, 2) == Reply(value={"票价": 160}, places=[1, 0])
+
+
+@pytest.mark.parametrize(
+    ("sources", "places", "dropped"),
+    [
+        ("[]", [], 0),
+        ('["2", 1]', [1, 0], 0),
+        ("[0, 3, -1, 2.5, true, null, [1], 1]", [0], 7),
+        ('"1"', [], 0),
+        ("{}", [], 0),
+        ("null", [], 0),
+    ],
+)
+def test_sources_are_checked_against_the_passages(sources: str, places: list[int], dropped: int) -> None:
+    reply = read_reply(f'{{"answer": {{"票价": 1}}, "sources": {sources}}}', SCHEMA, 2)
+    assert reply == Reply(value={"票价": 1}, places=places, dropped=dropped)
+
+
+def test_null_says_that_the_passages_do_not_hold_it() -> None:
+    assert read_reply('{"answer": null, "sources": []}', SCHEMA, 2) == Reply(value=None, places=[])
+    assert read_reply('{"answer": null}', SCHEMA, 2) == Reply(value=None, places=[])
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("", "no JSON"),
+        ("不知道", "no JSON"),
+        (GOOD[:20], "no JSON: broken at character"),
+        ("[1]", "no JSON object"),
+        ('{"票价": 160}', "no JSON object"),
+        ('{"answer": {"票价": "secret"}, "sources": []}', "#/properties/票价/type"),
+        ('{"answer": {}, "sources": []}', "#/required"),
+        ('{"answer": NaN}', "no JSON"),
+        ("[" * 5_000, "no JSON"),
+    ],
+)
+def test_why_it_cannot_be_used_is_said_without_its_words(written: str, reason: str) -> None:
+    reply = read_reply(written, SCHEMA, 2)
+    assert isinstance(reply, BadReply)
+    assert reason in reply.reason
+    assert "secret" not in reply.reason
+
+
+def test_leaves_are_the_values_in_their_order() -> None:
+    value = {"名": "望江塔", "高": 46, "有": [True, None, "砖", 1.5], "in": {"a": ""}}
+    assert list_leaves(value) == ["望江塔", "46", "砖", "1.5", ""]
+    assert list_leaves(7) == ["7"]
+    assert write_value(value) == '{"名":"望江塔","高":46,"有":[true,null,"砖",1.5],"in":{"a":""}}'
