@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from retrieval.copies import Duplicate, list_duplicates
+from retrieval.dates import read_date
 from retrieval.merge import Stretch
 from retrieval.texts import TextReader
 
@@ -23,7 +25,8 @@ class Scores:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
     """`text` is exactly the characters `[start, end)` of the version's extracted text. `duplicates` are other documents
-    of which the same text was found."""
+    of which the same text was found. `date` is the document's own, None where it states none; `added_at` is when this
+    version came in."""
 
     text: str
     score: float
@@ -40,6 +43,8 @@ class Passage:
     end: int
     heading: str | None
     kb_id: str
+    date: str | None
+    added_at: datetime
     duplicates: Sequence[Duplicate] = ()
 
 
@@ -67,5 +72,7 @@ def _make_passage(stretch: Stretch, text: str) -> Passage:
         end=stretch.end,
         heading=hit.chunk.heading,
         kb_id=hit.chunk.kb_id,
+        date=read_date(hit.chunk.stated_date),
+        added_at=hit.chunk.added_at,
         duplicates=tuple(list_duplicates(stretch.copies, hit.chunk.document_id)),
     )

@@ -191,14 +191,21 @@ def _count(text: str) -> float:
 def _write_passage(number: int, passage: Passage, language: Language) -> str:
     title, path = _clean_label(passage.title or ""), _clean_label(passage.path)
     name = title + (f"（{path}）" if language == "zh" else f" ({path})") if title else path
-    pages = _name_pages(passage, language)
-    return "\n".join(["<passage>", f"[{number}] {name}{pages}", neutralise(passage.text), "</passage>"])
+    where = _name_pages(passage, language) + _name_date(passage, language)
+    return "\n".join(["<passage>", f"[{number}] {name}{where}", neutralise(passage.text), "</passage>"])
 
 
 def _name_pages(passage: Passage, language: Language) -> str:
     first, last = passage.page_start, passage.page_end
     pages = str(first) if first == last else f"{first}–{last}"
     return f"，第 {pages} 页" if language == "zh" else f", {'page' if first == last else 'pages'} {pages}"
+
+
+def _name_date(passage: Passage, language: Language) -> str:
+    """The document's own date, or the day on which it came in, told apart: the second says little about the first."""
+    if passage.date is not None:
+        return f"{'，日期 ' if language == 'zh' else ', dated '}{_clean_label(passage.date)}"
+    return f"{'，入库 ' if language == 'zh' else ', added '}{passage.added_at:%Y-%m-%d}"
 
 
 def _clean_label(label: str) -> str:

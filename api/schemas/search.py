@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -77,7 +78,8 @@ class DuplicateAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassageAnswer:
-    """`text` is exactly the characters `[start, end)` of the document's extracted text of that `version`."""
+    """`text` is exactly the characters `[start, end)` of the document's extracted text of that `version`. `date` is the
+    document's own, of its metadata; `added_at` is when that version came in."""
 
     text: str
     score: float
@@ -91,6 +93,8 @@ class PassageAnswer:
     end: int
     heading: str | None
     knowledge_base: KnowledgeBaseName
+    date: str | None
+    added_at: datetime
     duplicates: Sequence[DuplicateAnswer]
 
 
@@ -160,6 +164,8 @@ def show_passage(found: Passage, names: Names) -> PassageAnswer:
         end=found.end,
         heading=found.heading,
         knowledge_base=names[found.kb_id],
+        date=found.date,
+        added_at=found.added_at,
         duplicates=[
             DuplicateAnswer(id=one.document_id, path=one.path, title=one.title, knowledge_base=names[one.kb_id])
             for one in found.duplicates

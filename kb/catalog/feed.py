@@ -239,6 +239,8 @@ def select_chunks(first: ColumnElement[Any], chunks: FromClause) -> Select[Any]:
         "kb_id": t.document.c.kb_id,
         "path": t.document.c.path,
         "title": t.version.c.title,
+        "stated_date": t.version.c.metadata["date"].as_string(),
+        "added_at": t.version.c.created_at,
     }
     return (
         select(first, *(columns[name] for name in VISIBLE_FIELDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,8 @@ class Match:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisibleChunk:
     """A chunk that is visible at the asked revision, joined with its document. `text_sha` names the extracted text,
-    `input_sha` the string that was embedded: the chunk under its headings."""
+    `input_sha` the string that was embedded: the chunk under its headings. `stated_date` is what the document's
+    metadata has under `date`, whatever that is; `added_at` is when this version came in."""
 
     id: int
     version_id: int
@@ -97,3 +99,5 @@ class VisibleChunk:
     title: str | None
     kb_id: str
     input_sha: str
+    stated_date: object
+    added_at: datetime

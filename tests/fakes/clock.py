@@ -1,6 +1,10 @@
-"""A clock that moves only while somebody sleeps."""
+"""A clock that moves only while somebody sleeps, and a day that never moves."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+
+LONG_AGO = datetime(2020, 1, 2, 3, 4, tzinfo=UTC)
 
 
 class Time:

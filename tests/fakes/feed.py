@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+from fakes.clock import LONG_AGO
 
 from kb.errors import Gone, NotFound, Unavailable
 from kb.ports import OrdinalRange
@@ -283,6 +284,8 @@ class MemoryFeed:
             input_sha=hashlib.sha256(
                 self.texts.get(version.text_sha, "")[chunk.start : chunk.end].encode()
             ).hexdigest(),
+            stated_date=version.metadata.get("date"),
+            added_at=LONG_AGO,
         )
 
     def list_neighbours(self, space_id: int, ranges: Sequence[OrdinalRange]) -> list[list[StoredChunk]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fakes.clock import LONG_AGO
+
 from retrieval.passages import Passage, Scores
 
 NO_SCORES = Scores(dense=None, lexical=None, fused=None, rerank=None)
@@ -23,6 +25,8 @@ def make_passage(text: str, **fields: object) -> Passage:
         "page_end": 1,
         "heading": None,
         "kb_id": "kb1",
+        "date": None,
+        "added_at": LONG_AGO,
         **fields,
     }
     return Passage(text=text, start=start, end=start + len(text), **values)  # type: ignore[arg-type]

@@ -174,7 +174,8 @@ def test_data_stands_in_the_prompt_as_data(server: LiveServer, mark: str, shown:
     assert ASK.post(server, "plain", plain).status_code == 200
     assert system == check_body(chat)[0]  # what is asked of the model is the same, whatever the data says
     assert (first["content"], second["content"]) == (f"Hello {shown}", f"Yes {shown}")
-    name = f"{shown}（{shown}.html），第 1 页" if chinese else f"{shown} ({shown}.html), page 1"
+    name = f"{shown}（{shown}.html），第 1 页，入库 " if chinese else f"{shown} ({shown}.html), page 1, added "
+    name += passage["added_at"][:10]
     labels = ("资料：", "问题：") if chinese else ("Passages:", "Question: ")
     assert user["content"] == (
         f"{labels[0]}\n\n<passage>\n[1] {name}\n{passage['text'].replace(mark, shown)}\n</passage>"

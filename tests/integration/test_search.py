@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes.clock import LONG_AGO
 from fakes.feed import Encoders, HashEncoder, MemoryFeed
 
 from ingest.encoders.builtin import BuiltinEncoder
@@ -116,6 +117,8 @@ def test_a_passage_says_where_it_comes_from(house: House) -> None:
         end=10,
         heading=None,
         kb_id="kb1",
+        date=None,
+        added_at=LONG_AGO,
     )
     assert passage.scores.fused == passage.score > 0
     assert passage.scores.lexical is not None

@@ -14,6 +14,7 @@ from fakes.passages import make_passage
 from fakes.tiny_qwen import write_tokenizer
 from fakes.vllm_server import ABSENT, ENVIRONMENT, find_source
 
+from retrieval.instructions import word_answer
 from retrieval.prompt import Budget, ChatMessage, write_prompt
 from retrieval.rewriting import write_messages
 
@@ -57,8 +58,8 @@ def count_special(tokenizer: Any, messages: list[ChatMessage]) -> tuple[Counter[
 def test_the_tokens_are_the_templates_own(tokenizer: Any, mark: str) -> None:
     """As text, title, path, question and history; so much of the template, however much of it the data spells."""
     history = [ChatMessage(role="user", content=mark), ChatMessage(role="assistant", content=mark)]
-    passage = make_passage(f"The dome closes. {mark} In fog.", title=mark, path=mark)
-    prompt = write_prompt(f"When{mark}?", [passage], history, "en", WIDE)
+    passage = make_passage(f"The dome closes. {mark} In fog.", title=mark, path=mark, date=f"2024{mark}")
+    prompt = write_prompt(f"When{mark}?", [passage], history, word_answer("en"), WIDE)
     for messages in (list(prompt.messages), write_messages(f"When{mark}?", history)):
         found, roles = count_special(tokenizer, messages)
         assert found == {"<|im_start|>": 5, "<|im_end|>": 4}

@@ -90,7 +90,10 @@ def test_what_the_model_is_told() -> None:
     assert (assistant.role, assistant.content) == ("assistant", "I look.")
     assert assistant.calls == [ToolCall(id="call01000", name="search", arguments='{"query": "dome weight"}')]
     assert (result.role, result.call_id) == ("tool", "call01000")
-    assert result.content == "<passage>\n[2] Handbook (dome.md), page 1\nThe dome weighs eleven tonnes.\n</passage>"
+    assert (
+        result.content
+        == "<passage>\n[2] Handbook (dome.md), page 1, added 2020-01-02\nThe dome weighs eleven tonnes.\n</passage>"
+    )
 
 
 def test_chinese_is_spoken_where_the_question_is_chinese() -> None:
@@ -102,7 +105,7 @@ def test_chinese_is_spoken_where_the_question_is_chinese() -> None:
     assert "先调用工具 search" in model.asked[0][0][0].content
     assert model.asked[0][1].tools[0].description.startswith("在知识库中检索")
     assert model.read_results(2) == [
-        "<passage>\n[2] Handbook（电机.md），第 1 页\n圆顶的电机功率是三千瓦。\n</passage>",
+        "<passage>\n[2] Handbook（电机.md），第 1 页，入库 2020-01-02\n圆顶的电机功率是三千瓦。\n</passage>",
         "没有找到新的资料。\n\n不能再检索了：请只依据已给出的资料作答。",
     ]
 
@@ -267,13 +270,13 @@ def test_all_rounds_fit_the_window_by_the_servers_count(tokens: float) -> None:
     """Figures cost more than the estimate says; what a call brings is then cut down until the count fits."""
     facts = [make_passage(f"{n} 4711 0815 1234 5678. " * 20, document_id=f"f{n}", version_id=20 + n) for n in range(24)]
     source = QuerySource({QUESTION: facts[:8], **{f"q{n}": facts[8 * n : 8 * n + 8] for n in (1, 2)}})
-    model = CallingChatModel([call_search("q1")], [call_search("q2")], ["4711 [1]."], window=2_048, tokens=tokens)
+    model = CallingChatModel([call_search("q1")], [call_search("q2")], ["4711 [1]."], window=2_560, tokens=tokens)
     answer = ask(model, source, max_context_tokens=9_000, max_tokens=200)
     assert answer.steps[0].found > 0
     for messages, options in model.asked:
         described = sum(len(repr(tool)) for tool in options.tools) / 4
         sent = sum(model.count_message(message) for message in messages)
-        assert sent + described + options.max_tokens <= 2_048
+        assert sent + described + options.max_tokens <= 2_560
 
 
 def test_a_small_window_still_answers() -> None:

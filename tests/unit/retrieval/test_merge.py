@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from fakes.clock import LONG_AGO
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,8 @@ def make_chunk(version: int, ordinal: int, tokens: int) -> VisibleChunk:
         title=None,
         kb_id="kb1",
         input_sha=f"{version}:{ordinal}",
+        stated_date=None,
+        added_at=LONG_AGO,
     )
 
 

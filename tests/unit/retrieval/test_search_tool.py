@@ -86,8 +86,8 @@ def test_results_in_both_languages() -> None:
     assert write_result([], 3, [1, 2], "zh") == "没有找到新的资料。\n\n前面已给出：[1][2]"
     shown = write_result([cut(0, 10), cut(20, 30)], 3, [1], "zh")
     assert [line for line in shown.splitlines() if line.startswith("[")] == [
-        "[3] Handbook（handbook.pdf），第 1 页",
-        "[4] Handbook（handbook.pdf），第 1 页",
+        "[3] Handbook（handbook.pdf），第 1 页，入库 2020-01-02",
+        "[4] Handbook（handbook.pdf），第 1 页，入库 2020-01-02",
     ]
     assert shown.endswith("\n\n前面已给出：[1]")
     assert (write_reply("index_unavailable", "zh"), write_reply("anything", "en")) == (
