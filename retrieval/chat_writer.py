@@ -102,8 +102,8 @@ async def _write_prompt(task: WritingTask, budget: Budget) -> Prompt:
 
 def word_task(task: WritingTask) -> Wording:
     if task.schema is None:
-        return word_answer(task.language)
-    return word_json(task.language, neutralise(task.schema.text))
+        return word_answer(task.language, task.own)
+    return word_json(task.language, neutralise(task.schema.text), task.own)
 
 
 async def cite_answer(text: str, passages: Sequence[Passage], task: WritingTask, usage: Usage | None) -> Draft:

@@ -20,7 +20,7 @@ from retrieval.sentences import Span
 class WritingTask:
     """What a writer answers from; `passages` come best first, `judged` when a rule has found that they bear on it.
     With `research` it may search on, for as many rounds as that allows. `schema` is that of an answer in JSON, `kb_ids`
-    are the knowledge bases that were asked."""
+    are the knowledge bases that were asked, `own` is what they have the model told in place of our own words."""
 
     question: str
     language: Language
@@ -33,6 +33,7 @@ class WritingTask:
     research: Research | None = None
     schema: ResponseSchema | None = None
     kb_ids: Sequence[str] = ()
+    own: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from retrieval.extractive import ExtractiveWriter
 from retrieval.follow_up import RuleRewriter
 from retrieval.joint import JointSearcher
 from retrieval.naming import IndexedTerms
+from retrieval.prompted_writer import PromptedWriter
 from retrieval.relevance import JudgedSource
 from retrieval.rerank import LocalReranker
 from retrieval.rerank_client import RemoteReranker
@@ -69,7 +70,7 @@ def build_services(store: Store) -> Services:
     reranker = build_reranker(settings)
     searcher = Searcher(indexes, catalog.feed, store.texts, store.encoders, reranker)
     chat = build_chat(settings)
-    writer: AnswerWriter = AgentWriter(chat) if chat else ExtractiveWriter()
+    writer: AnswerWriter = PromptedWriter(AgentWriter(chat), catalog.prompts) if chat else ExtractiveWriter()
     limits = AnswerLimits(question_characters=settings.max_question_characters)
     joint = JointSearcher(searcher, catalog.feed, store.texts)
     source, rule = JudgedSource(joint, catalog.refusals), RuleRewriter(IndexedTerms(indexes))

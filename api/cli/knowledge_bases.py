@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import click
@@ -12,6 +13,7 @@ from api.cli.client import kb_path
 from api.cli.session import NAME, TEXT, Session, talk_to_server
 
 CHUNK_TOKENS = click.IntRange(16, 256)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class NewOptions(TypedDict):
@@ -25,6 +27,9 @@ class ChangeOptions(TypedDict):
     new_name: str | None
     description: str | None
     chunk_tokens: int | None
+    prompt_zh: Path | None
+    prompt_en: Path | None
+    default_prompts: Sequence[str]
 
 
 @click.command()
@@ -66,6 +71,15 @@ def list_knowledge_bases(session: Session) -> None:
 @click.option("--name", "new_name", type=NAME, help="Another name.")
 @click.option("--description", type=TEXT, help="Another description.")
 @click.option("--chunk-tokens", type=CHUNK_TOKENS, help="Tokens that its chunks aim at from the next full re-index on.")
+@click.option("--prompt-zh", type=FILE, help="File with what the chat model is told for questions in Chinese.")
+@click.option("--prompt-en", type=FILE, help="File with what the chat model is told for questions in English.")
+@click.option(
+    "--default-prompt",
+    "default_prompts",
+    type=click.Choice(["zh", "en"]),
+    multiple=True,
+    help="Take its own prompt of a language away. May be repeated.",
+)
 @talk_to_server
 def edit(session: Session, name: str, **options: Unpack[ChangeOptions]) -> None:
     """Change the knowledge base NAME (or id): what is not named stays."""
@@ -74,15 +88,33 @@ def edit(session: Session, name: str, **options: Unpack[ChangeOptions]) -> None:
         "description": options["description"],
         "chunk_tokens": options["chunk_tokens"],
     }
-    changes = {key: value for key, value in wanted.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if prompt := read_prompts(options):
+        changes["prompt"] = prompt
     if not changes:
-        raise click.UsageError("say what to change: --name, --description or --chunk-tokens")
+        raise click.UsageError("say what to change: --name, --description, --chunk-tokens or a prompt")
     changed = session.client.patch(kb_path(name), changes)
     if session.output.as_json:
         session.output.write_json(changed)
         return
     session.output.write_text(f"changed {changed['name']} ({changed['id']})")
     tell_wish(session, changed)
+
+
+def read_prompts(options: ChangeOptions) -> dict[str, str | None]:
+    """What is to be changed, by language. Raises UsageError for a file that is no text."""
+    prompts: dict[str, str | None] = dict.fromkeys(options["default_prompts"])
+    for language, path in (("zh", options["prompt_zh"]), ("en", options["prompt_en"])):
+        if path is None:
+            continue
+        if language in prompts:
+            raise click.UsageError(f"--prompt-{language} and --default-prompt {language} exclude each other")
+        try:
+            prompts[language] = path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise click.UsageError(f"--prompt-{language}: {path} cannot be read: {reason}") from None
+    return prompts
 
 
 def tell_wish(session: Session, base: Mapping[str, Any]) -> None:

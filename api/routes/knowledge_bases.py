@@ -15,6 +15,7 @@ from api.schemas.knowledge_base import (
     KnowledgeBaseChange,
     KnowledgeBaseCreation,
     read_changes,
+    read_prompt,
     read_refusal,
     show_knowledge_base,
 )
@@ -55,13 +56,16 @@ def get_knowledge_base(request: Request, kb: str) -> Response:
 def change_knowledge_base(
     request: Request, kb: str, body: Annotated[KnowledgeBaseChange, Depends(read_json(KnowledgeBaseChange))]
 ) -> Response:
-    """Rename or describe a knowledge base, set its limits for what is published, when it refuses, or its chunk size to
-    come."""
+    """Rename or describe a knowledge base, set its limits for what is published, when it refuses, its prompt, or its
+    chunk size to come."""
     found = find_knowledge_base(request, kb)
-    catalog = get_catalog(request)
+    catalog, prompt = get_catalog(request), read_prompt(body)
     changed = catalog.knowledge_bases.update(found.id, *read_changes(body))
     if "refusal" in body.model_fields_set:
         catalog.refusals.set_refusal(found.id, read_refusal(body))
+    if prompt:
+        catalog.prompts.set_prompt(found.id, prompt)
+    if prompt or "refusal" in body.model_fields_set:
         changed = catalog.knowledge_bases.get(found.id)
     return JsonAnswer(show_knowledge_base(changed))
 

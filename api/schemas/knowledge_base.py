@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from api.schemas.text import Description, Language, Name, RequestBody
 from kb.types import KnowledgeBase, RefusalRule, RelevanceMeasure
+from retrieval.own_prompt import check_prompt
 
 ChunkTokens = Annotated[int, Field(ge=16, le=256)]
 
@@ -36,14 +38,22 @@ class RefusalChange(RequestBody):
     measure: Literal["vectors", "words", "rerank"]
 
 
+class PromptChange(RequestBody):
+    """What the chat model is told in place of our own words; null takes the text of a language away."""
+
+    zh: str | None = None
+    en: str | None = None
+
+
 class KnowledgeBaseChange(RequestBody):
-    """`chunk_tokens` is applied by the next full re-index; null takes `refusal` away."""
+    """`chunk_tokens` is applied by the next full re-index; null takes `refusal` and `prompt` away."""
 
     name: Name | None = None
     description: Description | None = None
     gate: GateChange | None = None
     vanish_share: float | None = Field(None, ge=0, le=1)
     refusal: RefusalChange | None = None
+    prompt: PromptChange | None = None
     chunk_tokens: ChunkTokens | None = None
 
 
@@ -57,6 +67,12 @@ class GateAnswer:
 class RefusalAnswer:
     threshold: float
     measure: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptAnswer:
+    zh: str | None
+    en: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +93,7 @@ class KnowledgeBaseAnswer:
     gate: GateAnswer
     vanish_share: float
     refusal: RefusalAnswer | None
+    prompt: PromptAnswer | None
     created_at: datetime
 
 
@@ -91,6 +108,16 @@ def read_refusal(body: KnowledgeBaseChange) -> RefusalRule | None:
     if body.refusal is None:
         return None
     return RefusalRule(threshold=body.refusal.threshold, measure=RelevanceMeasure(body.refusal.measure))
+
+
+def read_prompt(body: KnowledgeBaseChange) -> Mapping[str, str | None]:
+    """What is to change, by language. Raises InvalidInput (`bad_prompt`)."""
+    if "prompt" not in body.model_fields_set:
+        return {}
+    if body.prompt is None:
+        return {"zh": None, "en": None}
+    given = body.prompt.model_dump(exclude_unset=True)
+    return {language: None if text is None else check_prompt(text, language) for language, text in given.items()}
 
 
 def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
@@ -109,6 +136,7 @@ def show_knowledge_base(found: KnowledgeBase) -> KnowledgeBaseAnswer:
         gate=GateAnswer(hit_rate_fall=found.limits.hit_rate_fall, mrr_fall=found.limits.mrr_fall),
         vanish_share=found.limits.vanish_share,
         refusal=_show_refusal(found.refusal) if found.refusal else None,
+        prompt=PromptAnswer(zh=found.prompt.get("zh"), en=found.prompt.get("en")) if found.prompt else None,
         created_at=found.created_at,
     )
 

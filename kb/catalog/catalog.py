@@ -12,6 +12,7 @@ from kb.catalog.golden import GoldenQuestions
 from kb.catalog.history import History
 from kb.catalog.jobs import Jobs
 from kb.catalog.knowledge_bases import KnowledgeBases
+from kb.catalog.prompts import Prompts
 from kb.catalog.publishing import Publisher
 from kb.catalog.purge import Purges
 from kb.catalog.refusals import Refusals
@@ -35,6 +36,7 @@ class Catalog:
         self.database = database
         self.knowledge_bases = KnowledgeBases(database)
         self.refusals = Refusals(database)
+        self.prompts = Prompts(database)
         self.documents = Documents(database)
         self.uploads = Uploads(database, blobs.exists)
         self.jobs = Jobs(database)

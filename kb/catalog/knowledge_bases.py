@@ -15,6 +15,7 @@ from kb.catalog import tables as t
 from kb.catalog.conversations import forget_conversations
 from kb.catalog.database import Database
 from kb.catalog.jobs import NewJob, cancel_jobs, enqueue_job
+from kb.catalog.prompts import read_prompt
 from kb.catalog.refusals import read_refusal
 from kb.errors import Conflict, NotFound
 from kb.types import JobKind, KnowledgeBase, Lane, SafetyLimits, SpaceState
@@ -270,6 +271,7 @@ def _to_knowledge_base(row: RowMapping) -> KnowledgeBase:
         chunks=row["chunks"] or 0,
         limits=_read_limits(row["settings"]),
         refusal=read_refusal(row["settings"], row["embedding_model"]),
+        prompt=read_prompt(row["settings"]),
         created_at=row["created_at"],
     )
 

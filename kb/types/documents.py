@@ -60,6 +60,7 @@ class KnowledgeBase:
     chunks: int
     limits: SafetyLimits
     refusal: RefusalRule | None
+    prompt: Mapping[str, str]  # texts of its own by language, "zh" and "en"
     created_at: datetime
 
 

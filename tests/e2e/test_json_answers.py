@@ -199,3 +199,21 @@ def test_lists_of_numbers_are_no_citations(store: Path) -> None:
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "[9,1]"
 
     play(store, write('{"answer": [9, 1], "sources": [2]}'), script=script)
+
+
+def test_a_knowledge_base_has_a_prompt_of_its_own(store: Path) -> None:
+    """Set over HTTP, told to the model with the next question, at the very beginning of what it reads."""
+
+    async def script(client: httpx.AsyncClient, package: openai.AsyncOpenAI, chat: ChatServer) -> None:
+        own = "你是值班员。引用写作 [1]。没有答案时只说：{missing}"
+        base = ASK.removesuffix("/ask")
+        assert (await client.patch(base, json={"prompt": {"zh": own}})).status_code == 200
+        for question in (ZH, "学生票多少钱？", EN):
+            assert (await client.post(ASK, json={"question": question, "history": []})).status_code == 200
+        first, second, english = (body["messages"][0]["content"] for body in chat.bodies)
+        assert first == second
+        assert first.startswith("你是值班员。引用写作 [1]。没有答案时只说：资料中没有找到这个问题的答案。\n<passage>")
+        assert english.startswith("You answer questions")
+        assert (await client.patch(base, json={"prompt": None})).status_code == 200
+
+    play(store, write("一百六十元[1]。"), script=script)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +114,29 @@ def test_edit_changes_what_is_named_and_tells_what_waits(server: KbServer, run: 
     assert json.loads(run("edit", "新 名", "--chunk-tokens", "100", "--json").stdout)["wanted_chunk_tokens"] == 100
     assert run("edit", "新 名").exit_code == 2
     assert run("edit", "新 名", "--chunk-tokens", "257").exit_code == 2
+
+
+def test_edit_sends_prompts_from_files(server: KbServer, run: Run, tmp_path: Path) -> None:
+    server.add_base("b")
+    zh, en = tmp_path / "zh.txt", tmp_path / "en.txt"
+    zh.write_bytes("\ufeff没有答案时只说：{missing}\n".encode())
+    en.write_text("Else say only: {missing}", encoding="utf-8")
+    assert run("edit", "b", "--prompt-zh", str(zh), "--prompt-en", str(en)).exit_code == 0
+    assert json.loads(server.requests[-1].body) == {
+        "prompt": {"zh": "没有答案时只说：{missing}\n", "en": "Else say only: {missing}"}
+    }
+    assert run("edit", "b", "--default-prompt", "zh", "--prompt-en", str(en)).exit_code == 0
+    assert json.loads(server.requests[-1].body) == {"prompt": {"zh": None, "en": "Else say only: {missing}"}}
+    sent = len(server.requests)
+    en.write_bytes("没有答案".encode("gb18030"))
+    for wrong in (
+        ("--prompt-en", str(en)),
+        ("--prompt-en", str(tmp_path / "none")),
+        ("--prompt-zh", str(zh), "--default-prompt", "zh"),
+        ("--default-prompt", "fr"),
+    ):
+        assert run("edit", "b", *wrong).exit_code == 2
+    assert len(server.requests) == sent
 
 
 def test_a_chunk_size_can_be_named_at_creation(server: KbServer, run: Run) -> None:
