@@ -97,7 +97,12 @@ async def fit_prompt(model: ChatModel, task: WritingTask, budget: Budget) -> Pro
 
 async def _write_prompt(task: WritingTask, budget: Budget) -> Prompt:
     wording = word_task(task)
-    return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, wording, budget)
+    try:
+        return await asyncio.to_thread(write_prompt, task.question, task.passages, task.history, wording, budget)
+    except Unavailable as error:
+        if error.code == "llm_window_too_small" and task.schema is not None:
+            task.schema.check_size(budget.window)
+        raise
 
 
 def word_task(task: WritingTask) -> Wording:

@@ -15,6 +15,7 @@ from typing import Literal
 from kb.errors import InvalidInput, KbError, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.citations import strip_markers
+from retrieval.events import parse_json
 from retrieval.instructions import Wording
 from retrieval.passages import Passage
 from retrieval.question import Language
@@ -115,7 +116,8 @@ def trim_history(history: Sequence[ChatMessage], tokens: float, turns: int) -> l
     kept: list[ChatMessage] = []
     left = tokens
     for message in reversed(history[max(0, len(history) - turns) :]):
-        content = strip_markers(message.content) if message.role == "assistant" else message.content
+        cites = message.role == "assistant" and parse_json(message.content.encode()) is None  # [1] in JSON is a list
+        content = strip_markers(message.content) if cites else message.content
         turn = ChatMessage(role=message.role, content=neutralise(content))
         left -= _count(turn.content)
         if left < 0:

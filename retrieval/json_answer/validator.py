@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from kb.errors import InvalidInput
+from kb.tokens import estimate_tokens
 from retrieval.json_answer.parts import list_parts, write_pointer
 from retrieval.json_answer.rules import LONGEST_PATTERN, check_parts, refuse_schema, write_schema
 
@@ -49,6 +50,13 @@ class ResponseSchema:
             place = tuple(str(key) for key in error.absolute_path)
             raise refuse_schema(place, f"is no JSON Schema: it breaks {error.validator} of the draft") from None
         _check_patterns(schema)
+
+    def check_size(self, window: int | None) -> None:
+        """Raises InvalidInput (`bad_response_schema`) where it takes more than a quarter of the chat model's window."""
+        tokens = int(estimate_tokens(self.text))
+        if window is not None and tokens > window / 4:
+            reason = f"takes about {tokens:,} of the {window:,} tokens that the chat model reads and writes: shorten it"
+            raise refuse_schema((), reason)
 
     def find_misfit(self, value: Any) -> Misfit | None:  # noqa: ANN401
         """What about `value` does not fit; None where it fits.

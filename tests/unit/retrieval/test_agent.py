@@ -19,6 +19,8 @@ from retrieval.chat_writer import ChatWriter
 from retrieval.events import Usage
 from retrieval.extractive import ExtractiveWriter
 from retrieval.instructions import MISSING
+from retrieval.prompted_writer import PromptedWriter
+from retrieval.search_tool import RULE
 from retrieval.tool_calls import ToolCall
 from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
 
@@ -49,6 +51,31 @@ def read_answer(events: Sequence[AnswerEvent]) -> Answer:
 
 def list_steps(answer: Answer) -> list[tuple[int, str, str, int, str | None]]:
     return [(step.round, step.tool, step.query, step.found, step.error) for step in answer.steps]
+
+
+def test_an_answer_in_json_is_written_without_searching_on() -> None:
+    model, source, schema = (
+        CallingChatModel(['{"answer": 4200, "sources": [1]}']),
+        QuerySource(FOUND),
+        {"type": "integer"},
+    )
+    with pytest.raises(InvalidInput, match="bad_response_schema"):
+        collect(model, source, replace(ASK, response_schema=schema))
+    assert (model.asked, source.asked) == ([], [])
+    assert read_answer(collect(model, source, replace(ASK, response_schema=schema, agent=False))).data == 4200
+
+
+def test_a_prompt_of_the_knowledge_bases_own_stands_before_the_rule_of_the_tool() -> None:
+    class Prompts:
+        def get_prompt(self, kb_id: str) -> dict[str, str]:
+            return {"en": "You are the porter. Else say: {missing}"}
+
+    model = CallingChatModel(["Eleven tonnes [1]."])
+    writer = PromptedWriter(AgentWriter(model), Prompts())
+    asyncio.run(Answerer(QuerySource(FOUND), writer).answer(ASK))
+    system = model.asked[0][0][0].content
+    assert system.startswith(f"You are the porter. Else say: {MISSING['en']}\nWhat stands between <passage>")
+    assert system.endswith(RULE["en"])
 
 
 def test_one_round_is_a_step_then_passages_then_the_answer() -> None:

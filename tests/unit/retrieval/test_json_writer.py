@@ -191,6 +191,15 @@ def test_bad_schemas_reach_neither_search_nor_model() -> None:
     assert (source.asked, model.asked) == ([], [])
 
 
+def test_a_schema_too_long_for_the_window_is_at_fault_itself() -> None:
+    long = {"properties": {f"字段{number}": {"type": "string"} for number in range(200)}}
+    error = fail(ReplyingChatModel(window=1_500), replace(ASK, response_schema=long))
+    assert (type(error), error.code) == (InvalidInput, "bad_response_schema")
+    assert "of the 1,500 tokens" in error.detail
+    small = fail(ReplyingChatModel(window=250))
+    assert (type(small), small.code) == (Unavailable, "llm_window_too_small")
+
+
 def test_nothing_found_is_a_refusal_without_the_model() -> None:
     model = ReplyingChatModel()
     answer = asyncio.run(Answerer(Source(), ChatWriter(model)).answer(ASK))

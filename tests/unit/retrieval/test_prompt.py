@@ -158,6 +158,8 @@ def test_history_is_trimmed_from_its_beginning() -> None:
 def test_numbers_of_earlier_citations_are_taken_out() -> None:
     kept = trim_history([say("user", "why [1]?"), say("assistant", "Fog [1], wind【2】.")], 1_000, 6)
     assert [turn.content for turn in kept] == ["why [1]?", "Fog, wind."]
+    data = '{"years": [12], "no": [1]}'  # an answer in JSON has none
+    assert [turn.content for turn in trim_history([say("user", "?"), say("assistant", data)], 1_000, 6)] == ["?", data]
 
 
 @pytest.mark.parametrize("role", ["system", "tool", "", "User"])
