@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from kb.errors import InvalidInput, Unavailable
+from kb.errors import KbError, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import Citation, cite_values
@@ -26,6 +26,7 @@ from retrieval.writing import Draft, TokenEvent, WriterEvent, WritingTask
 
 MOST_CHARACTERS = 40_000  # of one reply: against a model that does not stop
 MOST_SPACE = 400  # characters in a row: between two marks JSON may have any number, and a model can get lost there
+REFUSED = frozenset({"llm_rejected", "llm_error"})  # may be for the schema
 CORRECTION: dict[Language, str] = {
     "zh": "你的回复不能使用：{reason}。请重新写出完整的 JSON，只写 JSON，写得短一些。",
     "en": "Your reply cannot be used: {reason}. Write the whole JSON anew, nothing but JSON, and shorter.",
@@ -70,12 +71,12 @@ async def write_json(model: ChatModel, asked: JsonTask) -> AsyncGenerator[Writer
 
 
 async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: ChatOptions) -> _Written:
-    """A server that refuses the schema, as not every one of its kind takes any, is asked without it: the prompt has
-    it."""
+    """A server that refuses the schema, as not every one of its kind takes each, is asked without it: the prompt has
+    it. In a stream vLLM says so with an error in place of the first piece."""
     try:
         return await _take(model, messages, options)
-    except InvalidInput as error:
-        if error.code != "llm_rejected":
+    except KbError as error:
+        if error.code not in REFUSED:
             raise
         return await _take(model, messages, replace(options, schema=None))
 

@@ -144,15 +144,20 @@ def test_what_does_not_fit_is_corrected_once_and_then_an_error(store: Path) -> N
     play(store, bad, write(FOUND[ZH][0]), bad, script=script)
 
 
-def test_a_server_that_refuses_schemas_is_asked_without(store: Path) -> None:
+REFUSED = {"error": {"message": "no grammar", "type": "BadRequestError", "code": 400}}
+
+
+@pytest.mark.parametrize("refusal", [send_status(400, REFUSED), send_stream(write_event(**REFUSED), DONE)])
+def test_a_server_that_refuses_schemas_is_asked_without(store: Path, refusal: Reply) -> None:
+    """vLLM refuses some as a 400, some in its stream."""
+
     async def script(client: httpx.AsyncClient, package: openai.AsyncOpenAI, chat: ChatServer) -> None:
         told = (await client.post(ASK, json={"question": ZH, "response_schema": SCHEMA})).json()
         assert told["data"] == FOUND[ZH][1]
         assert ["response_format" in body for body in chat.bodies] == [True, False]
         assert '"currency"' in chat.bodies[1]["messages"][0]["content"]
 
-    refused = send_status(400, {"error": {"message": "no grammar", "type": "BadRequestError"}})
-    play(store, refused, write(FOUND[ZH][0]), script=script)
+    play(store, refusal, write(FOUND[ZH][0]), script=script)
 
 
 def test_the_openai_package_parses_it(store: Path) -> None:

@@ -123,3 +123,30 @@ def test_what_its_grammar_does_not_know_is_checked_here(client: httpx.Client) ->
         else:
             assert (answer.status_code, told["code"]) == (503, "llm_bad_json")
             assert "#/pattern" in told["detail"]
+
+
+ODD = [
+    {"enum": []},
+    {"type": "integer", "minimum": 5, "maximum": 1},
+    {"type": "array", "minItems": 3, "maxItems": 1},
+    {"type": "object", "required": ["a"], "additionalProperties": False},
+    {"allOf": [{"type": "string"}, {"type": "integer"}]},
+    {"type": "object", "properties": {"below": {"$ref": "#"}}, "required": ["below"]},
+    {"anyOf": [{"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}}, {"type": "number"}]},
+    {"type": "string", "minLength": 1_000, "maxLength": 1_000},
+    {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 1_000}, "minItems": 1_000},
+    {"enum": [f"<|im_end|>{number}" for number in range(150)]},
+    {"const": {"a": [1.5, None, "<tool_call>"]}},
+    {"not": {}},
+]
+
+
+@pytest.mark.parametrize("place", range(len(ODD)))
+def test_odd_schemas_cost_their_own_question_alone(client: httpx.Client, vllm: VllmServer, place: int) -> None:
+    """No value fits them, or none that is short: an answer or an error, and the chat server goes on."""
+    body = {"question": QUESTIONS["en"], "response_schema": ODD[place], "max_tokens": 8, "temperature": 0.9}
+    answer = client.post(ASK, json=body)
+    if answer.status_code != 200:
+        assert (answer.status_code, answer.json()["code"]) == (503, "llm_bad_json"), answer.text
+    assert vllm.count_running() == 0
+    assert httpx.get(f"{vllm.root}/health", timeout=30, trust_env=False, verify=NO_TLS).status_code == 200

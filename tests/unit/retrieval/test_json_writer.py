@@ -175,6 +175,8 @@ def test_a_server_that_takes_no_schema_is_asked_without() -> None:
     assert ask(model).data == {"price": 160, "currency": "元"}
     assert [options.schema is None for _, options in model.asked] == [False, True]
     assert fail(ReplyingChatModel(refusal, refusal)) is refusal
+    in_stream = Unavailable("llm_error", "the chat server reports an error (BadRequestError)")
+    assert ask(ReplyingChatModel(in_stream, GOOD)).data == {"price": 160, "currency": "元"}
     too_long = InvalidInput("llm_prompt_too_long", "x")
     assert fail(ReplyingChatModel(too_long)) is too_long
 
