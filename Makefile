@@ -43,7 +43,8 @@ $(VLLM)/installed: tests/vllm/requirements.txt tests/vllm/finish_environment.py
 		--dest $(VLLM)/share llama-cpp-python==0.3.36
 	@touch $@
 
-# The chat model, `kb llm serve` and `kb doctor` against a real vLLM with a tiny Qwen2.5 of random weights.
+# The chat model, the server, its OpenAI endpoint, `kb llm serve` and `kb doctor` against a real vLLM with a tiny Qwen2.5
+# of random weights.
 test-vllm: $(VENV)/installed-test $(VLLM)/installed
 	$(BIN)/python -m pytest tests/vllm
 

@@ -10,29 +10,18 @@ import httpx
 import pytest
 from fakes.http_client import NO_TLS
 from fakes.server import Server
-from fakes.vllm_server import KEY, WINDOW, VllmServer
+from fakes.vllm_server import WINDOW, VllmServer
 
-FILES = {
-    "价目.md": "# 门票\n\n开放夜的成人票每张一百六十元。学生票每张八十元。\n".encode(),
-    "fees.txt": b"A boat for a day costs twelve pounds. Oars are lent free of charge.",
-    # A figure is a token: the estimate takes this for a quarter of what it costs, and the server's count corrects it.
-    "readings.csv": b"time,value\n" + b"\n".join(b"%d,%d.%06d" % (20_250_000 + n, n, n * 7) for n in range(2_000)),
-}
+from retrieval.question import list_terms
+
 ASK = "/api/v1/knowledge-bases/k/ask"
 QUESTION = {"question": "开放夜的成人票多少钱？", "temperature": 0.8}
 
 
 @pytest.fixture(scope="module")
-def client(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    settings = {"llm_base_url": vllm.url, "llm_model": vllm.name, "llm_api_key": KEY}
-    with Server(tmp_path_factory.mktemp("server") / "store", **settings) as server:
-        filling = server.open_client("k")
-        filling.create()
-        filling.upload(FILES)
-        filling.wait_until_idle()
-        with httpx.Client(base_url=server.url, timeout=200, trust_env=False, verify=NO_TLS) as client:
-            yield client
-        assert KEY not in server.read_log()
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=200, trust_env=False, verify=NO_TLS) as client:
+        yield client
 
 
 def test_a_whole_answer(client: httpx.Client, vllm: VllmServer) -> None:
@@ -60,6 +49,23 @@ def test_the_prompt_fits_the_window_whatever_the_estimate_says(client: httpx.Cli
     answer = client.post(ASK, json=question | {"temperature": 0.8})
     assert answer.status_code == 200, answer.text
     assert 0.4 * WINDOW < answer.json()["usage"]["prompt_tokens"] <= WINDOW - 30
+
+
+def test_a_conversation_goes_on_whatever_the_model_makes_of_the_follow_up(
+    client: httpx.Client, vllm: VllmServer
+) -> None:
+    first = client.post(ASK, json=QUESTION | {"max_tokens": 30}).json()
+    before = vllm.count_finished()
+    follow_up = {"question": "学生票呢？", "conversation_id": first["conversation_id"], "max_tokens": 30}
+    answer = client.post(ASK, json=QUESTION | follow_up)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert vllm.count_finished() == before + 2  # it was asked to complete the question, and to answer it
+    assert not list_terms(told["query"]).isdisjoint(list_terms("学生票呢？"))
+    assert told["timings_ms"]["rewrite"] > 0
+    assert told["passages"][0]["document"]["path"] == "价目.md"
+    turns = client.get(f"/api/v1/conversations/{first['conversation_id']}").json()["turns"]
+    assert [turn["question"] for turn in turns] == [QUESTION["question"], "学生票呢？"]
 
 
 def test_vllm_stops_within_a_second_of_our_client_leaving(client: httpx.Client, vllm: VllmServer) -> None:
