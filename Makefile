@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.11+, make and git; everything else is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
-VLLM := .venv-vllm
+VLLM_VENV := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
@@ -33,19 +33,19 @@ test: $(VENV)/installed-test
 
 # A vLLM for processors, in an environment of its own: its packages clash with ours. The source package of
 # llama-cpp-python is not installed; Qwen's vocabulary and chat template are read out of it.
-$(VLLM)/installed: tests/vllm/requirements.txt tests/vllm/finish_environment.py
-	@echo "Installing vLLM for the processor into $(VLLM) (once; some minutes, 2.5 GB) …"
-	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/vllm/requirements.txt
-	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
-	$(VLLM)/bin/python tests/vllm/finish_environment.py
-	$(VLLM)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
-		--dest $(VLLM)/share llama-cpp-python==0.3.36
+$(VLLM_VENV)/installed: tests/vllm/requirements.txt tests/vllm/finish_environment.py
+	@echo "Installing vLLM for the processor into $(VLLM_VENV) (once; some minutes, 2.5 GB) …"
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/vllm/requirements.txt
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	$(VLLM_VENV)/bin/python tests/vllm/finish_environment.py
+	$(VLLM_VENV)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+		--dest $(VLLM_VENV)/share llama-cpp-python==0.3.36
 	@touch $@
 
 # The chat model, the server, its OpenAI endpoint, `kb llm serve` and `kb doctor` against a real vLLM with a tiny Qwen2.5
 # of random weights.
-test-vllm: $(VENV)/installed-test $(VLLM)/installed
+test-vllm: $(VENV)/installed-test $(VLLM_VENV)/installed
 	$(BIN)/python -m pytest tests/vllm
 
 check: $(VENV)/installed-test
@@ -70,11 +70,12 @@ bench-retrieval: $(VENV)/installed-bench
 	$(BIN)/python bench/embedding.py
 
 # What a streamed answer costs on its way through the server, beside the same stream from the chat server directly.
-bench-answers: $(VENV)/installed-test
-	$(BIN)/python bench/answers.py
+# VLLM=1 asks the vLLM of `make test-vllm` instead of a chat server that costs nothing.
+bench-answers: $(VENV)/installed-test $(if $(VLLM),$(VLLM_VENV)/installed)
+	$(BIN)/python bench/$(if $(VLLM),beside_vllm,answers).py
 
 bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py
 
 clean:
-	rm -rf $(VENV) $(VLLM)
+	rm -rf $(VENV) $(VLLM_VENV)

@@ -15,11 +15,12 @@ END = b"0\r\n\r\n"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where streams are asked for, and what stands in each piece of text that comes."""
+    """Where streams are asked for, what stands in each piece of text that comes, and lines of the request's head."""
 
     port: int
     path: str
     mark: bytes
+    head: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,7 +76,7 @@ async def read_all(target: Target, bodies: Sequence[object]) -> list[Stream]:
 
 async def _read_one(target: Target, body: bytes) -> Stream:
     loop = asyncio.get_running_loop()
-    head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{target.head}"
     request = head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     stream, done = Stream(began=0.0), loop.create_future()
     await loop.create_connection(lambda: _Reader(stream, request, target.mark, done), "127.0.0.1", target.port)

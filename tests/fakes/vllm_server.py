@@ -70,13 +70,14 @@ class VllmServer:
 
     def count_running(self) -> float:
         """Requests that it is writing answers to."""
-        return self._read_gauge("vllm:num_requests_running") + self._read_gauge("vllm:num_requests_waiting")
+        return self.read_metric("vllm:num_requests_running") + self.read_metric("vllm:num_requests_waiting")
 
     def count_finished(self) -> float:
         """Answers that it has written to their end."""
-        return self._read_gauge("vllm:request_success_total")
+        return self.read_metric("vllm:request_success_total")
 
-    def _read_gauge(self, name: str) -> float:
+    def read_metric(self, name: str) -> float:
+        """The sum over its labels."""
         page = httpx.get(f"{self.root}/metrics", timeout=30, trust_env=False, verify=NO_TLS).text
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page, re.MULTILINE))
 
