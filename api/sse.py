@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -30,6 +30,8 @@ STALLED_S = 60.0
 COMMENT = b": waiting\n\n"
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 
+Told = TypeVar("Told")
+
 log = logging.getLogger(__name__)
 
 
@@ -41,15 +43,33 @@ class Event:
     data: Any
 
 
-class EventStream(Response):
-    """Sends the events of `source` and closes it, whatever happens."""
+def write_event(event: Event) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (event.name.encode("ascii"), write_json(event.data))
+
+
+def write_failure(error: Exception) -> bytes:
+    """The `error` event of a stream that fails under way."""
+    problem = to_failure(error)
+    return write_event(Event(name="error", data={"code": problem.code, "detail": problem.detail}))
+
+
+class EventStream(Response, Generic[Told]):
+    """Sends what `source` tells, as `write` puts it, and closes it, whatever happens. Where that is nothing, nothing is
+    sent; it may be several events."""
 
     def __init__(
-        self, source: AsyncGenerator[Event, None], heartbeat_s: float = HEARTBEAT_S, stalled_s: float = STALLED_S
+        self,
+        source: AsyncGenerator[Told, None],
+        write: Callable[[Told], bytes],
+        write_failure: Callable[[Exception], bytes] = write_failure,
+        heartbeat_s: float = HEARTBEAT_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._source = source
+        self._write = write
+        self._write_failure = write_failure
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
         self._started = False
@@ -60,12 +80,6 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         await run_while_heard(receive, self._exchange(send))
-
-    def write(self, event: Event) -> bytes:
-        return write_event(event)
-
-    def write_failure(self, error: Exception) -> bytes:
-        return write_event(describe_failure(error))
 
     async def _exchange(self, send: Send) -> None:
         self._sent_at = asyncio.get_running_loop().time()
@@ -86,11 +100,12 @@ class EventStream(Response):
         try:
             async with aclosing(self._source) as events:
                 async for event in events:
-                    await self._send(send, self.write(event))
+                    if data := self._write(event):
+                        await self._send(send, data)
         except Exception as error:  # the boundary: a stream under way can only say that it failed
             if not self._started:
                 raise
-            await self._send(send, self.write_failure(error))
+            await self._send(send, self._write_failure(error))
         if not self._started:
             await self._start(send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -125,13 +140,3 @@ class EventStream(Response):
     async def _start(self, send: Send) -> None:
         self._started = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-
-
-def write_event(event: Event) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event.name.encode("ascii"), write_json(event.data))
-
-
-def describe_failure(error: Exception) -> Event:
-    """The `error` event of a stream that fails under way."""
-    problem = to_failure(error)
-    return Event(name="error", data={"code": problem.code, "detail": problem.detail})

@@ -6,10 +6,9 @@ the blank line behind it.
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,8 @@ import orjson
 from kb.errors import Unavailable
 from retrieval.tool_calls import SURROGATE, CallPart, ToolCall, read_parts
 
-DONE = "[DONE]"  # the data of the event that ends a stream; not every server sends it
-LONGEST_EVENT = 1_000_000  # characters: no chat server sends such a line, a broken one may send nothing else
+DONE = b"[DONE]"  # the data of the event that ends a stream; not every server sends it
+LONGEST_EVENT = 1_000_000  # bytes: no chat server sends such a line, a broken one may send nothing else
 SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,40}")
 
 
@@ -46,51 +45,53 @@ class ChatPiece:
 class EventReader:
     """Turns the bytes of one response into the data of its events.
 
-    With `plain` the response is no event stream: its whole body is the data of one event.
+    With `plain` the response is no event stream: its whole body is the data of one event. Lines are cut as bytes: no
+    character of UTF-8 has a line end inside it, and only what is kept is ever decoded.
     """
 
     def __init__(self, *, plain: bool = False) -> None:
         self._plain = plain
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""
-        self._data: list[str] = []
+        self._rest = b""
+        self._data: list[bytes] = []
         self._size = 0
 
-    def feed(self, chunk: bytes, *, last: bool = False) -> Iterator[str]:
+    def feed(self, chunk: bytes, *, last: bool = False) -> list[bytes]:
         """The data of every event that is complete; with `last` also of one that lacks its blank line.
 
-        Raises Unavailable (`llm_error`) when an event grows beyond all measure.
+        Raises Unavailable (`llm_error`) when an event grows beyond all measure; those before it were given.
         """
-        text = self._rest + self._decoder.decode(chunk, last)
+        content = self._rest + chunk
         if self._plain:
-            self._rest = "" if last else text
-            if last and text:
-                yield text
+            self._rest = b"" if last else content
+            events = [content] if last and content else []
         else:
-            yield from self._take_lines(text, last=last)
-        if self._size + len(self._rest) > LONGEST_EVENT:
-            raise Unavailable("llm_error", f"the chat server sent an event of more than {LONGEST_EVENT} characters")
+            events = self._take_events(content, last=last)
+        if not events and self._size + len(self._rest) > LONGEST_EVENT:
+            raise Unavailable("llm_error", f"the chat server sent an event of more than {LONGEST_EVENT} bytes")
+        return events
 
-    def _take_lines(self, text: str, *, last: bool) -> Iterator[str]:
-        held = "\r" if text.endswith("\r") and not last else ""  # it may be half a CRLF
-        lines = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    def _take_events(self, content: bytes, *, last: bool) -> list[bytes]:
+        held = b""
+        if b"\r" in content:
+            held = b"\r" if content.endswith(b"\r") and not last else b""  # it may be half a CRLF
+            content = content.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = content.split(b"\n")
         self._rest = lines.pop() + held
         if last:
-            lines += [self._rest, ""]
+            lines += [self._rest, b""]
+        events = []
         for line in lines:
-            yield from self._take_line(line)
-
-    def _take_line(self, line: str) -> Iterator[str]:
-        if line.startswith("data:"):
-            self._data.append(line[5:].removeprefix(" "))
-            self._size += len(line)
-        elif not line and self._data:
-            yield "\n".join(self._data)
-            self._data.clear()
-            self._size = 0
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+                self._size += len(line)
+            elif not line and self._data:
+                events.append(b"\n".join(self._data))
+                self._data.clear()
+                self._size = 0
+        return events
 
 
-def read_piece(data: str) -> ChatPiece:
+def read_piece(data: str | bytes) -> ChatPiece:
     """One event of a chat stream, or the whole body of an answer that was not streamed.
 
     Raises Unavailable (`llm_error`) for an error in place of an answer and for anything that is not JSON.
@@ -138,11 +139,12 @@ def parse_json(content: bytes) -> object:
 
 
 def _parse(content: str | bytes) -> Any:  # noqa: ANN401
-    """A quarter of the time of `json`, which is left for what is no strict JSON, as half of a surrogate pair."""
+    """A quarter of the time of `json`, which is left for what is no strict JSON, as half of a surrogate pair or a byte
+    that is no UTF-8."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
-        return json.loads(content)
+        return json.loads(content if isinstance(content, str) else content.decode("utf-8", "replace"))
 
 
 def _read_text(said: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -14,10 +13,9 @@ from api.json_body import describe_body, read_json
 from api.listening import AwaitedAnswer
 from api.schemas.ask import AskAnswer, AskBody, JointAskBody, read_question, show_answer, show_step
 from api.schemas.search import Names, name_all, show_passage
-from api.sse import Event, EventStream
+from api.sse import Event, EventStream, write_event
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
-from retrieval.answer import AskRequest
-from retrieval.conversation import Talker
+from retrieval.answer import AnswerEvent
 from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
 
 router = APIRouter(prefix="/api/v1", tags=["ask"])
@@ -51,20 +49,18 @@ async def ask_several(request: Request, body: Annotated[JointAskBody, Depends(re
 def _answer(request: Request, body: AskBody, asked: Sequence[KnowledgeBaseKey]) -> Response:
     question, names, talker = read_question(body, asked), name_all(asked), get_services(request).talker
     if body.stream:
-        return EventStream(stream_answer(talker, question, names))
+        return EventStream(talker.stream(question), lambda event: write_answer_event(event, names))
     return AwaitedAnswer(talker.answer(question), lambda answer: show_answer(answer, names))
 
 
-async def stream_answer(talker: Talker, question: AskRequest, names: Names) -> AsyncGenerator[Event, None]:
-    """The events of the contract; closing it ends the chat model's call."""
-    async with aclosing(talker.stream(question)) as events:
-        async for event in events:
-            if isinstance(event, TokenEvent):
-                yield Event(name="token", data={"text": event.text})
-            elif isinstance(event, PassagesEvent):
-                passages = [show_passage(found, names) for found in event.passages]
-                yield Event(name="passages", data={"passages": passages})
-            elif isinstance(event, StepEvent):
-                yield Event(name="step", data=show_step(event))
-            else:
-                yield Event(name="done", data=show_answer(event.answer, names))
+def write_answer_event(event: AnswerEvent, names: Names) -> bytes:
+    """The events of the contract."""
+    if isinstance(event, TokenEvent):
+        told = Event(name="token", data={"text": event.text})
+    elif isinstance(event, PassagesEvent):
+        told = Event(name="passages", data={"passages": [show_passage(found, names) for found in event.passages]})
+    elif isinstance(event, StepEvent):
+        told = Event(name="step", data=show_step(event))
+    else:
+        told = Event(name="done", data=show_answer(event.answer, names))
+    return write_event(told)

@@ -13,7 +13,7 @@ from api.deps import find_knowledge_base, get_catalog
 from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
 from api.responses import JsonAnswer
 from api.schemas.job import ENDED, JobAnswer, show_job
-from api.sse import Event, EventStream
+from api.sse import Event, EventStream, write_event
 from kb.catalog.jobs import Jobs
 from kb.types import JobState
 
@@ -60,7 +60,7 @@ def retry_job(request: Request, job_id: str) -> Response:
 @router.get("/{job_id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
 async def stream_job(request: Request, job_id: str) -> Response:
     """Follow a job: `event: progress` with the job at every change, the last one is `event: done`."""
-    return EventStream(follow_job(get_catalog(request).jobs, job_id))
+    return EventStream(follow_job(get_catalog(request).jobs, job_id), write_event)
 
 
 async def follow_job(jobs: Jobs, job_id: str, poll_s: float = POLL_S) -> AsyncGenerator[Event, None]:

@@ -10,10 +10,11 @@ from starlette.responses import Response
 from api.deps import find_knowledge_base, get_catalog, get_services
 from api.json_body import describe_body, read_json
 from api.listening import AwaitedAnswer
-from api.openai_stream import Completion, CompletionStream, stream_completion
+from api.openai_stream import Completion, write_failure
 from api.responses import JsonAnswer
 from api.schemas.openai import ChatBody, EmbeddingsBody, read_chat, show_completion, show_embeddings, show_model
 from api.schemas.search import name_all
+from api.sse import EventStream
 from kb.catalog.knowledge_bases import KnowledgeBaseKey
 from kb.errors import DocumentFailed, InvalidInput, NotFound
 from kb.ports import Encoder
@@ -46,8 +47,8 @@ async def complete_chat(request: Request, body: Annotated[ChatBody, Depends(read
     found = await run_in_threadpool(find_model, request, body.model)
     question, names, services = read_chat(body, found), name_all([found]), get_services(request)
     if body.stream:
-        completion = Completion(body=body, names=names, renumbers=services.chat is not None and not body.wants_json)
-        return CompletionStream(stream_completion(services.answerer, question, completion))
+        completion = Completion(body, names, renumbers=services.chat is not None and not body.wants_json)
+        return EventStream(services.answerer.stream(question), completion.write, write_failure)
     return AwaitedAnswer(services.answerer.answer(question), lambda answer: show_completion(body, answer, names))
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from kb.errors import InvalidInput, KbError, Unavailable
@@ -25,7 +25,6 @@ from retrieval.chat.server import ChatServer
 from retrieval.chat.session import BrokenOff, ChatSession, NotReached, Reply
 from retrieval.events import DONE, ChatPiece, EventReader, parse_json, read_piece
 from retrieval.prompt import ChatMessage
-from retrieval.tool_calls import CallPart
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,10 @@ class OpenAIChatModel:
         for attempt in range(limits.retries + 1):
             deadlines.begin_attempt()
             try:
-                async with aclosing(self._call(body, deadlines)) as pieces:
+                async with (
+                    self._call(body, deadlines) as reply,
+                    aclosing(self._read_pieces(reply, deadlines)) as pieces,
+                ):
                     async for piece in pieces:
                         yield piece
                 return
@@ -109,16 +111,15 @@ class OpenAIChatModel:
                 pause_s = limits.pause_s * 2**attempt if failure.pause_s is None else failure.pause_s
             await asyncio.sleep(min(pause_s, limits.longest_pause_s))
 
-    async def _call(self, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncGenerator[ChatPiece, None]:
+    @asynccontextmanager
+    async def _call(self, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[Reply]:
         """One attempt. Whatever ends it, the connection goes back to the pool or, in mid-answer, is closed at once."""
         reply = None
         try:
             async with deadlines.next_limit():
                 reply = await self._session.send("POST", f"{self.server.base}/chat/completions", body)
                 await self._check_status(reply)
-            async with aclosing(self._read_pieces(reply, deadlines)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            yield reply
         except NotReached:
             raise Unavailable("llm_unavailable", f"the chat server {self.server.host} cannot be reached") from None
         except TimeoutError:
@@ -153,14 +154,14 @@ class OpenAIChatModel:
                         return  # the answer is whole; this server only leaves the line open
                     raise
                 deadlines.end_wait()
-                piece, fault = _join_events(reader.feed(chunk, last=not chunk))
+                piece, is_last, fault = _join_events(reader.feed(chunk, last=not chunk))
                 deadlines.started = deadlines.started or bool(piece.text or piece.parts)
                 finished = finished or piece.finished
                 if piece.text or piece.parts or piece.usage is not None:
                     yield piece
                 if fault is not None:
                     raise fault
-                if piece.is_last:
+                if is_last:
                     await reply.drain()
                     return
                 if not chunk:
@@ -173,29 +174,29 @@ class OpenAIChatModel:
         return final if deadlines.started else Repeatable(final)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Joined(ChatPiece):
-    is_last: bool = False
-
-
-def _join_events(events: Iterator[str]) -> tuple[_Joined, KbError | None]:
-    """The events of one read as one piece, and the fault that ends them: what came before it is not lost."""
-    texts: list[str] = []
-    parts: list[CallPart] = []
-    usage, finished, is_last, fault = None, False, False, None
+def _join_events(events: Sequence[bytes]) -> tuple[ChatPiece, bool, KbError | None]:
+    """The events of one read as one piece, whether the stream says that it ends with them, and the fault that ends
+    them: what came before it is not lost."""
+    pieces: list[ChatPiece] = []
+    is_last, fault = False, None
     try:
         for data in events:
             if data.strip() == DONE:
                 is_last = True
                 break
-            piece = read_piece(data)
-            texts.append(piece.text)
-            parts += piece.parts
-            usage, finished = piece.usage or usage, finished or piece.finished
+            pieces.append(read_piece(data))
     except KbError as error:
         fault = error
-    joined = _Joined(text="".join(texts), usage=usage, finished=finished, parts=parts, is_last=is_last)
-    return joined, fault
+    return pieces[0] if len(pieces) == 1 else _join_pieces(pieces), is_last, fault
+
+
+def _join_pieces(pieces: Sequence[ChatPiece]) -> ChatPiece:
+    return ChatPiece(
+        text="".join(piece.text for piece in pieces),
+        usage=next((piece.usage for piece in reversed(pieces) if piece.usage is not None), None),
+        finished=any(piece.finished for piece in pieces),
+        parts=[part for piece in pieces for part in piece.parts],
+    )
 
 
 def _read_pause(retry_after: str | None) -> float | None:

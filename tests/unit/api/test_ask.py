@@ -1,38 +1,22 @@
-import asyncio
-from dataclasses import dataclass, field
+import json
 
-from api.routes.ask import stream_answer
-from retrieval.answer import AskRequest, PassagesEvent, TokenEvent
+from fakes.passages import make_passage
 
-QUESTION = AskRequest(question="q", kb_id="k")
-
-
-@dataclass
-class EndlessAnswerer:
-    """Writes until it is closed."""
-
-    closed: bool = False
-    made: list = field(default_factory=list)
-
-    async def stream(self, request):
-        try:
-            yield PassagesEvent(passages=())
-            while True:
-                self.made.append(request.question)
-                yield TokenEvent(text="…")
-        finally:
-            self.closed = True
+from api.routes.ask import write_answer_event
+from retrieval.writing import PassagesEvent, TokenEvent
 
 
-def test_closing_the_stream_of_events_ends_the_answerer():
-    async def run():
-        answerer = EndlessAnswerer()
-        events = stream_answer(answerer, QUESTION, {})
-        names = [(await anext(events)).name for _ in range(3)]
-        await events.aclose()
-        return answerer, names
+def read_event(block):
+    name, data = block.decode().removesuffix("\n\n").split("\ndata: ")
+    return name, json.loads(data)
 
-    answerer, names = asyncio.run(run())
-    assert names == ["passages", "token", "token"]
-    assert answerer.closed
-    assert len(answerer.made) == 2
+
+def test_a_token_is_an_event_with_its_text_alone():
+    assert write_answer_event(TokenEvent(text='潮\n"'), {}) == 'event: token\ndata: {"text":"潮\\n\\""}\n\n'.encode()
+
+
+def test_passages_are_one_event():
+    passage = make_passage("The tide turns at noon.")
+    name, told = read_event(write_answer_event(PassagesEvent(passages=[passage]), {passage.kb_id: "k"}))
+    assert name == "event: passages"
+    assert [one["text"] for one in told["passages"]] == ["The tide turns at noon."]

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from api.sse import Event, EventStream
+from api.sse import Event, EventStream, write_event
 from kb.errors import NotFound, Unavailable
 
 TEXT = "a secret of a document"  # by a name, so that it is not in the line that the log quotes
@@ -37,7 +37,9 @@ class Connection:
 
 async def send(source, connection=None, heartbeat_s=5.0):
     connection = connection or Connection()
-    await EventStream(source, heartbeat_s)({"type": "http"}, connection.receive, connection.send)
+    await EventStream(source, write_event, heartbeat_s=heartbeat_s)(
+        {"type": "http"}, connection.receive, connection.send
+    )
     return connection
 
 
@@ -168,7 +170,7 @@ def test_a_client_that_takes_nothing_loses_the_source(caplog):
 
     async def main():
         connection = Deaf()
-        stream = EventStream(source(), stalled_s=0.05)
+        stream = EventStream(source(), write_event, stalled_s=0.05)
         await stream({"type": "http"}, connection.receive, connection.send)
         assert len(connection.events) == 1
 
@@ -196,7 +198,7 @@ def test_a_client_that_takes_not_even_a_comment_loses_a_source_that_waits():
 
     async def main():
         connection = Deaf()
-        stream = EventStream(source(), heartbeat_s=0.01, stalled_s=0.05)
+        stream = EventStream(source(), write_event, heartbeat_s=0.01, stalled_s=0.05)
         await stream({"type": "http"}, connection.receive, connection.send)
         assert connection.text == ": waiting\n\n"
 

@@ -17,7 +17,8 @@ EVENTS = ["一", "two\nmore", "😀", "[DONE]"]
 def read(data: bytes, size: int) -> list[str]:
     reader = EventReader()
     chunks = [data[i : i + size] for i in range(0, len(data), size)]
-    return [event for chunk in chunks for event in reader.feed(chunk)] + list(reader.feed(b"", last=True))
+    events = [event for chunk in chunks for event in reader.feed(chunk)] + reader.feed(b"", last=True)
+    return [event.decode("utf-8", "replace") for event in events]
 
 
 @given(size=st.integers(1, 40), end=st.sampled_from(["\n", "\r\n", "\r"]))
@@ -33,10 +34,10 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 
 def test_a_plain_body_is_one_event() -> None:
     reader = EventReader(plain=True)
-    assert list(reader.feed(b'{"a":\n\n')) == []
-    assert list(reader.feed(b" 1}")) == []
-    assert list(reader.feed(b"", last=True)) == ['{"a":\n\n 1}']
-    assert list(EventReader(plain=True).feed(b"", last=True)) == []
+    assert reader.feed(b'{"a":\n\n') == []
+    assert reader.feed(b" 1}") == []
+    assert reader.feed(b"", last=True) == [b'{"a":\n\n 1}']
+    assert EventReader(plain=True).feed(b"", last=True) == []
 
 
 @pytest.mark.parametrize("line", [b"x" * 100_000, b"data: " + b"x" * 99_000 + b"\n"])
@@ -44,8 +45,19 @@ def test_an_event_beyond_measure_is_an_error(line: bytes) -> None:
     reader = EventReader()
     with pytest.raises(Unavailable) as caught:  # noqa: PT012 - how often it may be fed is not the point
         for _ in range(LONGEST_EVENT // 90_000):
-            list(reader.feed(line))
+            reader.feed(line)
     assert caught.value.code == "llm_error"
+
+
+def test_what_comes_before_an_event_beyond_measure_is_given() -> None:
+    reader = EventReader()
+    assert reader.feed(b"data: a\n\ndata: " + b"x" * LONGEST_EVENT) == [b"a"]
+    with pytest.raises(Unavailable):
+        reader.feed(b"x")
+
+
+def test_bytes_that_are_no_utf8_are_replaced() -> None:
+    assert read_piece(b'{"choices": [{"delta": {"content": "a\xff"}}]}') == ChatPiece(text="a\ufffd")
 
 
 @pytest.mark.parametrize(
