@@ -66,8 +66,8 @@ class Script:
 
 
 class Relay(Script):
-    def __init__(self, chat: ChatProcess) -> None:
-        super().__init__("relay.py", str(chat.port))
+    def __init__(self, name: str, chat: ChatProcess) -> None:
+        super().__init__(name, str(chat.port))
 
 
 class ChatProcess(Script):
@@ -166,10 +166,13 @@ def read_timings(stream: Stream) -> dict[str, float]:
 def measure_paced(course: Course) -> list[Figure]:
     course.chat.play(SHORT, STEP_S)
     course.ask_through(STREAMS)
-    costs = [measure_cost(course, STEP_S, LONG) for _ in range(ROUNDS)]
-    with Relay(course.chat) as relay:
-        time.sleep(1)  # it listens
-        bare = [measure_cost(course, STEP_S, LONG, relay) for _ in range(ROUNDS)]
+    costs, framed, bare = [], [], []
+    with Relay("asgi_relay.py", course.chat) as asgi, Relay("relay.py", course.chat) as plain:
+        time.sleep(2)  # they listen
+        for _ in range(ROUNDS):
+            costs.append(measure_cost(course, STEP_S, LONG))
+            framed.append(measure_cost(course, STEP_S, LONG, asgi))
+            bare.append(measure_cost(course, STEP_S, LONG, plain))
     course.chat.play(LONG, STEP_S)
     with watch_others(course.server.port) as times:
         streams = course.ask_through(STREAMS)
@@ -179,8 +182,11 @@ def measure_paced(course: Course) -> list[Figure]:
     return [
         Figure(name="processor time a token", value=find_median(costs), unit="µs", at_most=TOKEN_US,
                note=f"median of {ROUNDS}, {min(costs):.1f}–{max(costs):.1f} µs; each token comes and goes by itself"),
+        Figure(name="… of uvicorn and aiohttp alone", value=find_median(framed), unit="µs",
+               note=f"median of {ROUNDS}, {min(framed):.1f}–{max(framed):.1f} µs; what the server is built on"),
         Figure(name="… of a bare relay of bytes", value=find_median(bare), unit="µs",
                note=f"median of {ROUNDS}, {min(bare):.1f}–{max(bare):.1f} µs; reads nothing, same loop, same kernel"),
+        Figure(name="ours ÷ uvicorn and aiohttp alone", value=find_median(costs) / find_median(framed), unit="×"),
         Figure(name="`/health/live` meanwhile, p99", value=find_percentile(while_open, 0.99), unit="ms",
                note=f"p50 {find_median(while_open):.1f} ms, {len(while_open)} requests"),
     ]  # fmt: skip
