@@ -27,6 +27,7 @@ class MarkerStream:
         self._passages = passages
         self._numbers: dict[int, int] = {}
         self._held = ""
+        self._space = ""
         self._fenced = False
         self._begun = False
         self._wanted: re.Pattern[str] | None = None  # without it more of the same settles nothing
@@ -47,10 +48,14 @@ class MarkerStream:
         return self._show(rest if self._fenced else MARKER.sub(self._renumber, rest))
 
     def _show(self, text: str) -> str:
+        """White space waits for what follows it: a marker that is dropped may have been all that did."""
         if not self._begun:
             text = text.lstrip()
         self._begun = self._begun or bool(text)
-        return text
+        text = self._space + text
+        shown = text.rstrip()
+        self._space = text[len(shown) :]
+        return shown
 
     def _take(self) -> str:
         """The next settled stretch of what is held; empty when more must come first."""

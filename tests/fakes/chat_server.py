@@ -132,13 +132,13 @@ def reset() -> Reply:
     return reply
 
 
-def send_endlessly(chunk: bytes) -> Reply:
+def send_endlessly(chunk: bytes, pause_s: float = 0) -> Reply:
     async def reply(server: ChatServer, request: web.Request) -> web.StreamResponse:
         response = await open_stream(request)
         while True:
             await response.write(chunk)
             server.sent += 1
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
 
     return reply
 

@@ -168,7 +168,8 @@ FAULTS: dict[str, tuple[Reply, str | None, str]] = {
     "F8-200-and-html": (send_status(200, text=f"<html>{SECRET}</html>"), "llm_error", ""),
     "F8-200-and-nothing": (send_status(200, text=""), "llm_error", ""),
     "F8-error-in-stream": (send_stream(HALF, write_event(**ERROR)), "llm_error", "成人票"),
-    "F8-endless-words": (send_endlessly(write_event("词")), "llm_timeout", "词"),
+    # at a pace at which the time is over before an answer is too long
+    "F8-endless-words": (send_endlessly(write_event("词"), pause_s=0.005), "llm_timeout", "词"),
     "F8-endless-line": (send_endlessly(b"data: " + b"x" * 60_000), "llm_error", ""),
     "F8-gzip": (send_packed(gzip.compress(b"".join(WHOLE))), None, TEXT),
     "F8-gzip-torn": (send_packed(gzip.compress(b"".join(WHOLE))[:25]), "llm_error", ""),
