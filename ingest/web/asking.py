@@ -1,0 +1,129 @@
+"""Asking for one page: on the condition that it changed, and for its links only if it did. Runs in several threads."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from ingest.web.memory import Memory
+from ingest.web.page import Fetched, PageLinks
+from ingest.web.plan import SeenPage, Site
+from ingest.web.urls import Scope, find_key, normalise_url
+from kb.errors import DocumentFailed, FetchFailed
+
+MOST_LINKS = 5_000  # of a page that are followed and remembered
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_INDEX = re.compile(r"/(?:(?:index|default|home)\.\w+)?")
+# What no link is followed to: nothing is read from it, and some of it is large.
+_NO_PAGE = re.compile(
+    r"\.(?:7z|apk|avi|avif|bin|bmp|bz2|css|dmg|eot|exe|flac|flv|gif|gz|ico|iso|jpe?g|js|m4[av]|map|mjs|mkv|mov|mp[34]"
+    r"|mpeg|msi|ogg|otf|png|rar|rpm|svg|tar|tgz|tiff?|ttf|wasm|wav|web[mp]|wmv|woff2?|xz|zip)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came of an address. `fetched` is None for a page that this job had already; `too_long` counts links to
+    addresses that no document may have."""
+
+    page: SeenPage
+    fetched: Fetched | None
+    is_unchanged: bool
+    too_long: int = 0
+
+
+class Asker:
+    """Asks a site's pages, each with what is known of it."""
+
+    def __init__(self, site: Site, memory: Memory, scope: Scope) -> None:
+        self._site = site
+        self._memory = memory
+        self._scope = scope
+
+    def ask(self, url: str) -> Answer:
+        """Raises DocumentFailed."""
+        known = self._memory.find(url)
+        if known is not None and known.is_staged:
+            return Answer(page=known, fetched=None, is_unchanged=False)
+        fetched = self._site.fetcher.fetch(url, (known.validators or None) if known else None)
+        led = normalise_url(fetched.url)
+        if fetched.is_unchanged and (known is None or led != known.url):
+            fetched = self._site.fetcher.fetch(url)  # it leads elsewhere now: the validators were another page's
+            led = normalise_url(fetched.url)
+        if fetched.is_unchanged and known is not None:
+            page = replace(known, validators=fetched.validators or known.validators)
+            return Answer(page=page, fetched=fetched, is_unchanged=True)
+        sha256 = hashlib.sha256(fetched.body).hexdigest()
+        if known is not None and known.sha256 == sha256 and known.url == led:
+            page = replace(known, validators=fetched.validators, content_type=fetched.content_type)
+            return Answer(page=page, fetched=fetched, is_unchanged=True)
+        return self._read(fetched, SeenPage(url=led, sha256=sha256), known)
+
+    def _read(self, fetched: Fetched, page: SeenPage, known: SeenPage | None) -> Answer:
+        told = self._read_links(fetched, known)
+        links, too_long = self._take_links(told.links, page.url)
+        page = replace(
+            page,
+            validators=fetched.validators,
+            content_type=fetched.content_type,
+            links=links,
+            canonical=self._take_canonical(told.canonical, page.url),
+            nofollow=told.nofollow,
+            noindex=told.noindex,
+        )
+        return Answer(page=page, fetched=fetched, is_unchanged=False, too_long=too_long)
+
+    def _read_links(self, fetched: Fetched, known: SeenPage | None) -> PageLinks:
+        """Of a page that cannot be read, what it said last: what it linked to shall not vanish with it."""
+        if not _is_html(fetched):
+            return PageLinks()
+        try:
+            return self._site.link_reader.read_links(fetched.body, fetched.content_type, fetched.url)
+        except DocumentFailed:
+            return PageLinks(links=known.links) if known else PageLinks()
+
+    def _take_links(self, links: Iterable[str], page_url: str) -> tuple[tuple[str, ...], int]:
+        """Those of the site, each once, in order; and how many are too long."""
+        found, long = {find_key(page_url): ""}, 0
+        for link in islice(links, MOST_LINKS):
+            try:
+                url = normalise_url(link)
+            except FetchFailed as error:
+                long += error.code == "url_too_long"
+                continue
+            path = url.partition("?")[0]
+            if self._scope.holds(url) and not _NO_PAGE.fullmatch(path[path.rfind(".") :]):
+                found.setdefault(find_key(url), url)
+        return tuple(_iter_texts(found.values())), long
+
+    def _take_canonical(self, canonical: str | None, page_url: str) -> str | None:
+        """None for one that is of no use. Sites that call their front page the true one of all pages are many."""
+        if canonical is None:
+            return None
+        try:
+            url = normalise_url(canonical)
+        except FetchFailed:
+            return None
+        if url == page_url or not self._scope.holds(url):
+            return None
+        is_front = _find_path(url) == "/" and "?" not in url
+        return None if is_front and not _INDEX.fullmatch(_find_path(page_url)) else url
+
+
+def _iter_texts(texts: Iterable[str]) -> Iterator[str]:
+    return (text for text in texts if text)
+
+
+def _find_path(url: str) -> str:
+    return "/" + url.partition("://")[2].partition("?")[0].partition("/")[2]
+
+
+def _is_html(fetched: Fetched) -> bool:
+    if fetched.content_type is None:
+        return _HTML.match(fetched.body[:1_024].removeprefix(b"\xef\xbb\xbf")) is not None
+    return fetched.content_type.partition(";")[0].strip().lower() in _HTML_TYPES

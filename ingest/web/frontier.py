@@ -1,0 +1,101 @@
+"""The addresses that wait to be asked: breadth first, each page once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ingest.web.plan import Skipped
+from ingest.web.traps import Traps, find_mask
+from ingest.web.urls import find_key
+
+MOST_TOLD = 50  # kinds of traps that are told apart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """An address in the order of a crawl. `is_named`: a start; `is_target`: another page calls it the true one."""
+
+    url: str
+    key: str
+    depth: int
+    is_named: bool = False
+    is_target: bool = False
+    lastmod: str | None = None
+
+
+class Frontier:
+    """`limit` is how many addresses are taken in all; `beyond` counts those that found no room."""
+
+    def __init__(self, wants: Callable[[str], bool], limit: int) -> None:
+        self._wants = wants
+        self._limit = limit
+        self._traps = Traps()
+        self._trapped: dict[str, tuple[str, int]] = {}  # by mask: the first address, and how many links
+        self._taken: set[str] = set()
+        self._order: deque[Place] = deque()
+        self._waiting: set[str] = set()
+        self.beyond = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def pop(self) -> Place | None:
+        while self._order:
+            place = self._order.popleft()
+            if place.key in self._waiting:
+                self._waiting.discard(place.key)
+                return place
+        return None
+
+    def drop(self, key: str) -> None:
+        """The page was had at another address."""
+        self._waiting.discard(key)
+        self._taken.add(key)
+
+    def add_named(self, url: str, lastmod: str | None = None) -> None:
+        self._add(Place(url=url, key=find_key(url), depth=0, is_named=True, lastmod=lastmod))
+
+    def add_links(self, page: str, links: Sequence[str], depth: int) -> None:
+        """Of `page`; `depth` is theirs."""
+        for url in links:
+            key = find_key(url)
+            if key in self._taken or not self._wants(url):
+                continue
+            if self._traps.is_trap(url, page):
+                self._count_trapped(url)
+            else:
+                self._add(Place(url=url, key=key, depth=depth))
+
+    def jump(self, url: str, depth: int) -> Place | None:
+        """The address out of turn; None when it had its turn already or finds no room."""
+        place = Place(url=url, key=find_key(url), depth=depth, is_target=True)
+        self._add(place)
+        if place.key not in self._waiting:
+            return None
+        self._waiting.discard(place.key)
+        return place
+
+    def iter_traps(self) -> Iterator[Skipped]:
+        for mask, (first, number) in self._trapped.items():
+            like = f"like {mask}" if mask else "of further kinds"
+            detail = f"{number:,} links to addresses {like} were not followed: the site makes them without end"
+            yield Skipped(url=first, code="crawl_trap", detail=detail)
+
+    def _count_trapped(self, url: str) -> None:
+        mask = find_mask(url)
+        if mask not in self._trapped and len(self._trapped) >= MOST_TOLD:
+            mask = ""
+        first, number = self._trapped.get(mask, (url, 0))
+        self._trapped[mask] = (first, number + 1)
+
+    def _add(self, place: Place) -> None:
+        if place.key in self._taken:
+            return
+        if len(self._taken) >= self._limit:
+            self.beyond += 1
+            return
+        self._taken.add(place.key)
+        self._waiting.add(place.key)
+        self._order.append(place)
