@@ -96,7 +96,7 @@ def measure_content() -> list[Figure]:
 
 def list_extractors() -> dict[str, Extract]:
     return {
-        "ours, main content": lambda markup: extract_content(markup).text,
+        "ours, main content": lambda markup: extract_content(markup).headed.text,
         "ours, the document with its headline": load_markup,
         "trafilatura": lambda markup: trafilatura.extract(markup, include_comments=False) or "",
         "trafilatura, precision": lambda markup: (

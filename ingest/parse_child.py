@@ -20,14 +20,24 @@ import types
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from ingest.loaders import LoadLimits, load_with_reader
-from ingest.parse_frames import LENGTH, ParseRequest, describe_document, describe_failure, pack_frame, pack_json
+from ingest.loaders import LoadLimits, load_with_reader, read_links
+from ingest.parse_frames import (
+    LENGTH,
+    LinksRequest,
+    ParseRequest,
+    describe_document,
+    describe_failure,
+    describe_links,
+    pack_frame,
+    pack_json,
+)
 from kb.errors import DocumentFailed
 from kb.types import ParsedDocument
 
 Loader = Callable[..., ParsedDocument]  # of `load_document`
+Reply = tuple[dict[str, Any], bytes]  # everything but the text, and the text
 
 _PAGE_BYTES = resource.getpagesize()
 
@@ -54,21 +64,32 @@ def main(settings_json: str) -> None:
     replies.write(pack_json({"ready": True}))
     replies.flush()
     while True:
-        request = ParseRequest.unpack(requests.get())
+        asked = requests.get()
         _raise_cpu_limit(settings["cpu_seconds"])
-        if request.reader is None:
-            password = {} if request.password is None else {"password": request.password}
-            _answer(replies, partial(loader, request.path, request.media_type, limits, **password))
+        if (links := LinksRequest.unpack(asked, requests.get)) is not None:
+            _answer(replies, partial(_read_links, links))
         else:
-            _answer(replies, partial(load_with_reader, request.path, request.reader, limits))
+            _answer(replies, partial(_read_file, loader, ParseRequest.unpack(asked), limits))
 
 
-def _answer(replies: BinaryIO, load: Callable[[], ParsedDocument]) -> None:
-    """One reply. What is neither a document nor a known failure ends the process: its state is not to be trusted."""
+def _read_links(request: LinksRequest) -> Reply:
+    return describe_links(read_links(request.body, request.content_type, request.url)), b""
+
+
+def _read_file(loader: Loader, request: ParseRequest, limits: LoadLimits) -> Reply:
+    if request.reader is not None:
+        document = load_with_reader(request.path, request.reader, limits)
+    else:
+        password = {} if request.password is None else {"password": request.password}
+        document = loader(request.path, request.media_type, limits, **password)
+    return describe_document(document), document.text.encode()
+
+
+def _answer(replies: BinaryIO, read: Callable[[], Reply]) -> None:
+    """One reply. What is neither an answer nor a known failure ends the process: its state is not to be trusted."""
     try:
-        document = load()
-        text = document.text.encode()
-        head = {**describe_document(document), "rss": _measure_rss()}
+        told, text = read()
+        head = {**told, "rss": _measure_rss()}
     except DocumentFailed as error:
         text, head = b"", {**describe_failure(error), "rss": _measure_rss()}
     except (MemoryError, RecursionError) as error:

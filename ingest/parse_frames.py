@@ -2,21 +2,23 @@
 files and must not be able to make its owner run anything.
 
     frame    = 8 bytes of length, big endian, then so many bytes
-    request  = one frame of JSON: path, media_type, reader, and for an encrypted PDF its password
+    request  = one frame of JSON: path, media_type, reader, and for an encrypted PDF its password; or, for the links of
+               a web page, its url and content_type, and one frame of the page itself
     begins   = one frame of JSON before each page that OCR reads, so that its time is not the file's
-    reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text); of a file that cannot be
-               indexed: code, detail and the verdict on each page that was looked at, and no text
+    reply    = one frame of JSON (everything but the text), one frame of UTF-8 (the text; of links none); of what cannot
+               be read: code, detail and the verdict on each page that was looked at, and no text
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ingest.web.page import LONGEST_URL, MOST_LINKS, PageLinks
 from kb.errors import DocumentFailed
 from kb.types import Heading, Page, PageVerdict, ParsedDocument
 
@@ -24,6 +26,7 @@ LENGTH = struct.Struct(">Q")
 MOST_HEAD_BYTES = 32 * 1024 * 1024
 LONGEST_CODE = 64  # characters
 LONGEST_DETAIL = 500
+_NAMED = ("title", "language", "encoding", "date")
 
 
 class BadFrame(ValueError):
@@ -71,6 +74,26 @@ class ParseRequest:
         return cls(path=Path(told["path"]), **rest)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinksRequest:
+    """The page whose links a child is to read. It is given its bytes: nothing of it need be on disk yet."""
+
+    body: bytes
+    content_type: str | None
+    url: str
+
+    def pack(self) -> bytes:
+        return pack_json({"url": self.url, "content_type": self.content_type}) + pack_frame(self.body)
+
+    @classmethod
+    def unpack(cls, payload: bytes, read_next: Callable[[], bytes]) -> LinksRequest | None:
+        """None when something else is asked for. Raises BadFrame."""
+        told = unpack_json(payload)
+        if "url" not in told:
+            return None
+        return cls(body=read_next(), content_type=told["content_type"], url=told["url"])
+
+
 def describe_document(document: ParsedDocument) -> dict[str, Any]:
     """Everything but the text."""
     return {
@@ -79,6 +102,7 @@ def describe_document(document: ParsedDocument) -> dict[str, Any]:
         "title": document.title,
         "language": document.language,
         "encoding": document.encoding,
+        "date": document.date,
     }
 
 
@@ -94,13 +118,30 @@ def read_document(head: Mapping[str, Any], payload: bytes) -> ParsedDocument:
             Heading(start=_whole(start), end=_whole(end), level=_whole(level), title=_words(title))
             for start, end, level, title in head["headings"]
         )
-        named = {key: None if head[key] is None else _words(head[key]) for key in ("title", "language", "encoding")}
+        named = {key: None if head[key] is None else _words(head[key]) for key in _NAMED}
     except (KeyError, TypeError, ValueError) as error:
         raise BadFrame("not a document") from error
     spans = [(page.start, page.end) for page in pages] + [(heading.start, heading.end) for heading in headings]
     if "\x00" in text or not all(0 <= start <= end <= len(text) for start, end in spans):
         raise BadFrame("offsets outside the text, or NUL in it")
     return ParsedDocument(text=text, pages=pages, headings=headings, **named)
+
+
+def describe_links(links: PageLinks) -> dict[str, Any]:
+    flags = {"nofollow": links.nofollow, "noindex": links.noindex}
+    return {"links": list(links.links), "canonical": links.canonical, **flags}
+
+
+def read_page_links(head: Mapping[str, Any], _: bytes) -> PageLinks:
+    """The links a child tells, each checked to be an address that may be asked for. Raises BadFrame."""
+    links, canonical = head.get("links"), head.get("canonical")
+    if not isinstance(links, list) or len(links) > MOST_LINKS:
+        raise BadFrame("no list of links")
+    nofollow, noindex = head.get("nofollow"), head.get("noindex")
+    if not isinstance(nofollow, bool) or not isinstance(noindex, bool):
+        raise BadFrame("flags that are none")
+    told = None if canonical is None else _address(canonical)
+    return PageLinks(links=tuple(map(_address, links)), canonical=told, nofollow=nofollow, noindex=noindex)
 
 
 def describe_failure(failure: DocumentFailed) -> dict[str, Any]:
@@ -128,6 +169,12 @@ def _whole(value: object) -> int:
     if type(value) is not int or value < 0:
         raise BadFrame("not a whole number")
     return value
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_URL or not value.startswith(("http://", "https://")):
+        raise BadFrame("not an address")
+    return _words(value)
 
 
 def _words(value: object) -> str:

@@ -42,9 +42,14 @@ __all__ = [
     "PPTX",
     "TSV",
     "XLSX",
+    "add_charset",
+    "find_charset",
     "find_reader_extension",
     "sniff_media_type",
+    "split_charset",
 ]
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?\s*([\w.:+-]{2,40})", re.IGNORECASE | re.ASCII)
 
 HEAD_BYTES = 8192  # how much of a file `sniff_media_type` wants to see
 
@@ -149,6 +154,23 @@ def sniff_media_type(name: str, head: bytes, readers: Collection[str] = ()) -> s
 def find_reader_extension(media_type: str) -> str | None:
     """`.srt` for the media type of a file that was left to a reader; None for any other."""
     return "." + media_type.removeprefix(_READER) if media_type.startswith(_READER) else None
+
+
+def find_charset(content_type: str | None) -> str | None:
+    """What a Content-Type header says of the encoding, in lower case; None when it says nothing that could be one."""
+    found = _CHARSET.search(content_type or "")
+    return found[1].lower() if found else None
+
+
+def add_charset(media_type: str, content_type: str | None) -> str:
+    """`text/html; charset=gbk` where the server of a text said so: its loader hears of it. Others stay as they are."""
+    charset = find_charset(content_type) if media_type in {HTML, PLAIN} else None
+    return media_type if charset is None else f"{media_type}; charset={charset}"
+
+
+def split_charset(media_type: str) -> tuple[str, str | None]:
+    """The media type without its parameter, and the charset that `add_charset` put there."""
+    return media_type.partition(";")[0], find_charset(media_type)
 
 
 def _choose_packed_type(suffix: str, head: bytes) -> str:

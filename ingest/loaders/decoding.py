@@ -14,6 +14,7 @@ from kb.text import detect_wide_encoding, score_chinese
 
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
 _SAMPLE = 65_536
+_CHINESE = {"gb18030": "gb18030", "big5hkscs": "big5"}  # codec → what it is called
 _LEAST_SHARE = 0.12  # a wrong decoding has under 5 % everyday characters, a right one 35 to 65 %
 
 
@@ -42,18 +43,30 @@ def decode_text(data: bytes) -> DecodedText:
     return _decode_legacy(data)
 
 
-def decode_as(data: bytes, declared: str | None) -> DecodedText:
-    """`decode_text`, but a declared encoding is believed when strict UTF-8 fails and it decodes every byte."""
-    guessed_early = data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _is_strict_utf8(
-        data
-    )
-    codec = _find_codec(declared)
-    if guessed_early or codec is None:
+def decode_as(data: bytes, *declared: str | None) -> DecodedText:
+    """`decode_text`, but the first of the declared encodings that the bytes bear out is believed when they have no
+    mark and are not UTF-8: one that decodes every byte, and to no less Chinese than another code page would."""
+    if not any(declared) or detect_wide_encoding(data) is not None or _is_utf8(data):
         return decode_text(data)
-    try:
-        return DecodedText(text=data.decode(codec), encoding=codec)
-    except (UnicodeDecodeError, ValueError):
-        return decode_text(data)
+    for name in declared:
+        codec = _find_codec(name)
+        if codec is None or _is_belied(data, codec):
+            continue
+        try:
+            return DecodedText(text=data.decode(codec), encoding=codec)
+        except (UnicodeDecodeError, ValueError):
+            continue
+    return decode_text(data)
+
+
+def _is_belied(data: bytes, codec: str) -> bool:
+    """Whether Chinese of everyday words stands there in another code page: Western ones decode any of it, and servers
+    that declare one often never looked at the page."""
+    if codec not in _CHINESE and not codec.startswith(("cp125", "iso8859")):
+        return False
+    sample = data[:_SAMPLE]
+    own = score_chinese(sample, codec) if codec in _CHINESE else 0.0
+    return any(score_chinese(sample, other) > own + _LEAST_SHARE for other in _CHINESE if other != codec)
 
 
 def _find_codec(declared: str | None) -> str | None:
@@ -74,7 +87,10 @@ def _find_codec(declared: str | None) -> str | None:
     return found if found.startswith(("iso8859", "cp", "koi8", "euc", "shift", "mac", "iso2022", "johab")) else None
 
 
-def _is_strict_utf8(data: bytes) -> bool:
+def _is_utf8(data: bytes) -> bool:
+    """With a mark, or every byte of it."""
+    if data.startswith(codecs.BOM_UTF8):
+        return True
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -90,9 +106,7 @@ def _is_mostly_utf8(repaired: str) -> bool:
 
 def _decode_legacy(data: bytes) -> DecodedText:
     sample = data[:_SAMPLE]
-    candidates = [
-        (score_chinese(sample, codec), name, codec) for name, codec in (("gb18030", "gb18030"), ("big5", "big5hkscs"))
-    ]
+    candidates = [(score_chinese(sample, codec), name, codec) for codec, name in _CHINESE.items()]
     score, name, codec = max(candidates, key=lambda candidate: candidate[0])
     if score >= _LEAST_SHARE:
         return DecodedText(text=data.decode(codec, errors="replace"), encoding=name)

@@ -91,6 +91,19 @@ def _iter_blocks(body: Element) -> Iterator[_Block]:
     yield current
 
 
+def keep_lines(block: Element) -> None:
+    """A `<pre>` as one block of code, whatever colours its words have: else its lines would run together."""
+    from lxml.etree import SubElement, strip_elements
+
+    for line_break in list(block.iter("br")):
+        line_break.tail = "\n" + (line_break.tail or "")
+    strip_elements(block, "script", "style", "template", with_tail=False)
+    text, tail = "".join(block.itertext()), block.tail
+    block.clear()
+    block.tail = tail
+    SubElement(block, "code").text = text
+
+
 def _is_block_code(element: Element) -> bool:
     """Code of more than one line; a word in code font stays in its sentence."""
     return "\n" in (element.text or "").strip() or element.find(".//lb") is not None

@@ -9,7 +9,8 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING
 
-from ingest.loaders.html import extract_everything, is_deep
+from ingest.loaders.html import extract_everything
+from ingest.loaders.html_markup import is_deep
 from ingest.loaders.html_tree import HeadedText, render_body
 
 if TYPE_CHECKING:

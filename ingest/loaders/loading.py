@@ -17,10 +17,10 @@ from ingest.loaders.sheets import load_sheets
 from ingest.loaders.slides import load_slides
 from ingest.loaders.word import load_word
 from kb.errors import DocumentFailed
-from kb.media_type import CSV, DOCX, EPUB, HTML, MAIL, MARKDOWN, PDF, PLAIN, PPTX, TSV, XLSX
+from kb.media_type import CSV, DOCX, EPUB, HTML, MAIL, MARKDOWN, PDF, PLAIN, PPTX, TSV, XLSX, split_charset
 from kb.types import ParsedDocument
 
-Loader = Callable[[Path, LoadLimits], ParsedDocument]
+Loader = Callable[..., ParsedDocument]  # of a path and limits, and what else is known of the file
 
 LOADERS: dict[str, Loader] = {
     PDF: load_pdf,
@@ -38,14 +38,16 @@ LOADERS: dict[str, Loader] = {
 
 
 def load_document(path: Path, media_type: str, limits: LoadLimits, password: str | None = None) -> ParsedDocument:
-    """The text of the file, its pages and headings; every offset points into that text. `password` is for a PDF.
+    """The text of the file, its pages and headings; every offset points into that text. `password` is for a PDF,
+    a charset in `media_type` (`text/html; charset=gbk`) what the server of a page or a text said.
 
     Raises DocumentFailed: `unsupported_type`, `no_text`, `not_text`, `text_too_large`, `too_many_pages`,
     `pdf_malformed`, `pdf_encrypted`, `pdf_wrong_password`, `file_malformed`, `file_encrypted`, `parse_limit`.
     """
-    if media_type == PDF and password is not None:
-        return load_pdf(path, limits, password)
-    loader = LOADERS.get(media_type)
+    kind, charset = split_charset(media_type)
+    loader = LOADERS.get(kind)
     if loader is None:
         raise DocumentFailed("unsupported_type", f"no loader reads {media_type}")
-    return loader(path, limits)
+    if kind == PDF:
+        return loader(path, limits, password)
+    return loader(path, limits) if charset is None else loader(path, limits, charset)

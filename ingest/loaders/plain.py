@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ingest.loaders.decoding import DecodedText, decode_text
+from ingest.loaders.decoding import DecodedText, decode_as
 from ingest.loaders.limits import LoadLimits
 from kb.errors import DocumentFailed
 from kb.text import clean_text, detect_language
@@ -18,22 +18,22 @@ _MOST_NOISE = 0.10
 _MOST_BYTES = 4  # a character takes at most so many bytes
 
 
-def load_plain(path: Path, limits: LoadLimits) -> ParsedDocument:
-    """One page with the whole text.
+def load_plain(path: Path, limits: LoadLimits, charset: str | None = None) -> ParsedDocument:
+    """One page with the whole text. `charset` is what its server said of it.
 
     Raises DocumentFailed: `not_text` when more than a tenth is control characters or undecodable, `no_text`,
     `text_too_large`.
     """
-    decoded = read_text(path, limits)
+    decoded = read_text(path, limits, charset)
     text = clean_text(decoded.text)
     return ParsedDocument(text=text, pages=whole_page(text), language=detect_language(text), encoding=decoded.encoding)
 
 
-def read_text(path: Path, limits: LoadLimits) -> DecodedText:
+def read_text(path: Path, limits: LoadLimits, charset: str | None = None) -> DecodedText:
     """The decoded file, checked to be text, to hold some, and to be within limits."""
     if path.stat().st_size > limits.max_characters * _MOST_BYTES:
         limits.check_characters(path.stat().st_size // _MOST_BYTES)
-    decoded = decode_text(path.read_bytes())
+    decoded = decode_as(path.read_bytes(), charset)
     limits.check_characters(len(decoded.text))
     noise = len(_NOISE.findall(decoded.text))
     if noise > _MOST_NOISE * len(decoded.text):

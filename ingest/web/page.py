@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+MOST_LINKS = 5_000  # of a page
+LONGEST_URL = 2_048
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validators:
@@ -45,8 +48,8 @@ class Fetcher(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageLinks:
-    """What a page says of others and of itself. `links` and `canonical` are absolute, as written and in order;
-    `nofollow` and `noindex` are its robots meta tags."""
+    """What a page says of others and of itself. `links` and `canonical` are absolute, as written and in order, without
+    those marked `nofollow`; at most `MOST_LINKS`. `nofollow` and `noindex` are its robots meta tags."""
 
     links: Sequence[str] = field(default=())
     canonical: str | None = None

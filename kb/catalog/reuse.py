@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, literal, select, up
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.leases import check_fence
+from kb.catalog.staging import keep_date
 from kb.types import Job, StagedVersion, VersionState
 
 # What reading a file tells of a version; equal bytes tell the same.
@@ -60,6 +61,8 @@ def _is_there(connection: Connection, version_id: int) -> bool:
 def _copy(connection: Connection, space_id: int, donor: RowMapping, version_id: int) -> None:
     told = {name: donor[name] for name in _TOLD}
     connection.execute(update(t.version).where(t.version.c.id == version_id).values(told))
+    if "date" in donor["metadata"]:
+        keep_date(connection, version_id, donor["metadata"]["date"])
     columns = [t.chunk.c[name] for name in _CHUNK]
     rows = (
         select(literal(space_id), literal(version_id), *columns)

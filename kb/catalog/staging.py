@@ -186,7 +186,23 @@ def _write_chunks(connection: Connection, space_id: int, version: VersionToStage
         "updated_at": datetime.now(UTC),
     }
     connection.execute(_DESCRIBE_VERSION, row)
+    if parsed.date is not None:
+        keep_date(connection, version.version_id, parsed.date)
     insert_chunks(connection, space_id, version.version_id, version.chunks)
+
+
+def keep_date(connection: Connection, version_id: int, date: str) -> None:
+    """What a page says of its own day is metadata of a source's document that nobody described; of an upload, metadata
+    is its sender's alone, by which it is told from the next one."""
+    query = (
+        select(t.version.c.metadata)
+        .join(t.document, t.document.c.id == t.version.c.document_id)
+        .where(t.version.c.id == version_id, t.document.c.source_id.is_not(None))
+    )
+    found = connection.execute(query).scalar()
+    if found is not None and "date" not in found:
+        dated = {**found, "date": date}
+        connection.execute(update(t.version).where(t.version.c.id == version_id).values(metadata=dated))
 
 
 def insert_chunks(connection: Connection, space_id: int, version_id: int, chunks: Sequence[ChunkToStage]) -> None:

@@ -49,6 +49,7 @@ class ParsedDocument:
     title: str | None = None
     language: str | None = None  # "zh" or "en", the script most of the text is in; None for neither
     encoding: str | None = None  # of text files: what the bytes were decoded with
+    date: str | None = None  # of web pages: the day they were last changed, `2025-03-01`
 
     @property
     def coverage(self) -> float:

@@ -111,6 +111,44 @@ def test_the_child_holds_no_secret(pool: ParserPool, tmp_path: Path, monkeypatch
     assert set(names) <= {"PYTHONPATH", "PYTHONUTF8", "LC_CTYPE"}
 
 
+PAGE_URL = "https://docs.example/a/"
+
+
+def test_links_are_read_in_the_same_child_as_files(tmp_path: Path) -> None:
+    page = (
+        "<p>望远镜</p>" + "".join(f"<a href={number}>x</a>" for number in range(3)) + " " * 3_000_000
+    )  # over any pipe
+    with ParserPool(SHORT, loader=HOSTILE) as pool:
+        before = pool.parse(write_deed(tmp_path, "pid"), PLAIN).text
+        found = pool.read_links(page.encode("gbk"), "text/html; charset=gbk", PAGE_URL)
+        assert found.links == tuple(f"{PAGE_URL}{number}" for number in range(3))
+        assert pool.parse(write_deed(tmp_path, "pid"), PLAIN).text == before
+
+
+def test_a_page_whose_links_take_too_long_costs_itself_alone(tmp_path: Path) -> None:
+    """Bad input 46: attributes spread so that no tag has too many of them still end with the time they may take."""
+    tag = "<p " + " ".join(f"a{number}=1" for number in range(45_000)) + ">"
+    with ParserPool(PATIENT) as pool:
+        with pytest.raises(DocumentFailed) as caught:
+            pool.read_links((tag * 30).encode(), "text/html", PAGE_URL)
+        assert caught.value.code == "parse_limit"
+        assert pool.read_links(b"<a href=x>", None, PAGE_URL).links == (f"{PAGE_URL}x",)
+
+
+def test_a_child_that_does_not_listen_holds_nobody_up() -> None:
+    """A page larger than the pipe is written within the time that reading it may take."""
+    limits = replace(QUICK, wall_seconds=0.5)
+    with ParserPool(limits) as pool:
+        pool.read_links(b"<a href=x>", None, PAGE_URL)
+        child = pool._places.get()
+        assert child is not None
+        os.kill(child._process.pid, signal.SIGSTOP)
+        pool._places.put(child)
+        with pytest.raises(DocumentFailed) as caught:
+            pool.read_links(b"<p>" + b" " * 5_000_000, None, PAGE_URL)
+        assert caught.value.code == "parse_timeout"
+
+
 def test_children_are_recycled_after_so_many_files(tmp_path: Path) -> None:
     with ParserPool(ParserLimits(files_per_child=2), loader=HOSTILE) as pool:
         pids = [pool.parse(write_deed(tmp_path, "pid"), PLAIN).text for _ in range(5)]
@@ -328,6 +366,7 @@ def test_page_trees_that_lie(real_pool: ParserPool, tmp_path: Path, body: bytes)
 
 @pytest.mark.parametrize("depth", [300, 2_000])
 def test_deep_html_keeps_its_text(real_pool: ParserPool, tmp_path: Path, depth: int) -> None:
+    """Bad input 45."""
     path = tmp_path / "deep.html"
     path.write_text("<html><body>" + "<div>" * depth + "marker in the depth" + "</div>" * depth + "</body></html>")
     assert "marker in the depth" in real_pool.parse(path, HTML).text
@@ -335,6 +374,7 @@ def test_deep_html_keeps_its_text(real_pool: ParserPool, tmp_path: Path, depth: 
 
 @pytest.mark.parametrize("tag", ["div", "b", "p", "table", "li"])
 def test_html_nested_200k_deep_ends_fast(real_pool: ParserPool, tmp_path: Path, tag: str) -> None:
+    """Bad input 44."""
     path = tmp_path / "deepest.html"
     path.write_text("<html><body>" + f"<{tag}>" * 200_000 + "marker")
     outcome = parse_to_outcome(real_pool, path, HTML)
@@ -343,7 +383,7 @@ def test_html_nested_200k_deep_ends_fast(real_pool: ParserPool, tmp_path: Path, 
 
 
 def test_html_with_two_million_attributes(tmp_path: Path) -> None:
-    """Refused for their number, not after its time is used up; spread over many tags they are nothing special."""
+    """Bad input 46: refused for their number, not after its time is used up; spread over many tags they are nothing special."""
     path = tmp_path / "attributes.html"
     attributes = " ".join(f"a{number}=1" for number in range(2_000_000))
     path.write_text(f"<html><body><p {attributes}>the text that counts</p></body></html>")

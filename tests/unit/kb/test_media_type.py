@@ -157,6 +157,7 @@ def test_what_is_read(name: str, head: bytes, media_type: str) -> None:
     ],
 )
 def test_what_is_refused(name: str, head: bytes, code: str) -> None:
+    """SVG and XML among them (bad input 50)."""
     with pytest.raises(InvalidInput) as caught:
         sniff_media_type(name, head)
     assert caught.value.code == code
