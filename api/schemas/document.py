@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from api.schemas.text import PathPrefix, RequestBody
-from kb.types import Document, Page, StoredChunk
+from kb.types import Document, Page, SourceState, StoredChunk
 
 
 class DocumentDeletion(RequestBody):
@@ -27,6 +27,15 @@ class Deletion:
 class Failure:
     code: str
     detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceStateAnswer:
+    """`gone`: the page is not there any more, for so many `nights`; `failing`: it does not come for now."""
+
+    state: Literal["gone", "failing"]
+    nights: int
+    code: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +63,7 @@ class DocumentAnswer:
     live_version: int | None
     metadata: Mapping[str, Any]
     source_id: str | None
+    source_state: SourceStateAnswer | None
     created_at: datetime
     updated_at: datetime
 
@@ -137,9 +147,14 @@ def show_document(found: Document) -> DocumentAnswer:
         live_version=found.live_version,
         metadata=found.metadata,
         source_id=found.source_id,
+        source_state=None if found.source_state is None else show_source_state(found.source_state),
         created_at=found.created_at,
         updated_at=found.updated_at,
     )
+
+
+def show_source_state(found: SourceState) -> SourceStateAnswer:
+    return SourceStateAnswer(state="gone" if found.is_gone else "failing", nights=found.nights, code=found.code)
 
 
 def show_page(page: Page) -> PageAnswer:

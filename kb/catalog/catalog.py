@@ -20,6 +20,7 @@ from kb.catalog.restoring import Restores
 from kb.catalog.retired_spaces import RetiredSpaces
 from kb.catalog.reuse import KnownContent
 from kb.catalog.source_files import SourceFiles
+from kb.catalog.source_pages import SourcePages
 from kb.catalog.sources import Sources
 from kb.catalog.spaces import Spaces
 from kb.catalog.staging import Staging
@@ -46,6 +47,7 @@ class Catalog:
         self.retired_spaces = RetiredSpaces(database)
         self.publisher = Publisher(database)
         self.source_files = SourceFiles(database)
+        self.source_pages = SourcePages(database)
         self.known_content = KnownContent(database)
         self.syncs = Syncs(database)
         self.purges = Purges(database)

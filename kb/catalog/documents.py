@@ -6,8 +6,7 @@ sync, an upload or a restore brings it back; its versions are kept like any that
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +17,7 @@ from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.conversations import forget_quotes
 from kb.catalog.database import Database
+from kb.catalog.ledger import count_verdicts, read_ledger
 from kb.catalog.purge import Purged, delete_versions
 from kb.catalog.revisions import RevisionDraft, write_revision
 from kb.errors import NotFound
@@ -27,8 +27,8 @@ from kb.types import (
     DocumentStatus,
     JobState,
     Page,
-    PageVerdict,
     RevisionKind,
+    SourceState,
     SpaceState,
     StoredChunk,
     VersionState,
@@ -162,15 +162,6 @@ class Documents:
         return purged
 
 
-def read_ledger(ledger: Sequence[Sequence[Any]] | None) -> list[Page]:
-    return [Page(number=n, start=s, end=e, verdict=PageVerdict(v)) for n, s, e, v in ledger or ()]
-
-
-def count_verdicts(ledger: Sequence[Sequence[Any]] | None) -> Mapping[PageVerdict, int]:
-    counts = Counter(verdict for *_, verdict in ledger or ())
-    return {verdict: counts[verdict] for verdict in PageVerdict if counts[verdict]}
-
-
 def purge_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> Purged:
     """Inside the caller's transaction; it writes the revision that says which chunks went."""
     if not document_ids:
@@ -227,6 +218,8 @@ def select_described() -> Select[Any]:
             t.document.c.kb_id,
             t.document.c.path,
             t.document.c.source_id,
+            t.document.c.missed,
+            t.document.c.miss_code,
             t.document.c.created_at.label("doc_created_at"),
             t.job.c.state.label("job_state"),
             live.c.number.label("live_number"),
@@ -291,9 +284,15 @@ def to_document(row: RowMapping) -> Document:
         live_version=row["live_number"],
         metadata=row["metadata"],
         source_id=row["source_id"],
+        source_state=_read_source_state(row),
         created_at=row["doc_created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def _read_source_state(row: RowMapping) -> SourceState | None:
+    code = row["miss_code"]
+    return None if code is None else SourceState(code=code, nights=row["missed"])
 
 
 def to_stored_chunk(row: RowMapping) -> StoredChunk:

@@ -13,12 +13,13 @@ from kb.types import Job, JobState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """`total` is left as it is when None."""
+    """`total` and `message` are left as they are when None."""
 
     stage: str
     done: int
     failed: int
     total: int | None = None
+    message: str | None = None
 
 
 def check_fence(connection: Connection, job: Job, values: dict[str, object] | None = None) -> None:
@@ -34,6 +35,8 @@ def report_progress(connection: Connection, job: Job, progress: Progress) -> Non
     values: dict[str, object] = {"stage": progress.stage, "done": progress.done, "failed": progress.failed}
     if progress.total is not None:
         values["total"] = progress.total
+    if progress.message is not None:
+        values["message"] = progress.message
     check_fence(
         connection, job, {**values, "attempts": case((t.job.c.done != progress.done, 0), else_=t.job.c.attempts)}
     )

@@ -76,6 +76,8 @@ class Purges:
             connection.execute(delete(t.vector).where(t.vector.c.space_id.in_(spaces)))
             connection.execute(delete(t.space).where(t.space.c.kb_id == kb_id))
             connection.execute(delete(t.document).where(t.document.c.kb_id == kb_id))
+            sources = select(t.source.c.id).where(t.source.c.kb_id == kb_id)
+            connection.execute(delete(t.source_page).where(t.source_page.c.source_id.in_(sources)))
             connection.execute(delete(t.source).where(t.source.c.kb_id == kb_id))
             connection.execute(delete(t.golden_question).where(t.golden_question.c.kb_id == kb_id))
             connection.execute(delete(t.knowledge_base).where(t.knowledge_base.c.id == kb_id))

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, func, select, update
 from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.documents import read_ledger
 from kb.catalog.history import fetch_revision
 from kb.catalog.jobs import LIVE, NewJob, enqueue_job
 from kb.catalog.leases import check_fence
+from kb.catalog.ledger import read_ledger
 from kb.catalog.revisions import Opening, RevisionDraft, write_revision
 from kb.catalog.spaces import read_headings
 from kb.errors import Conflict, Gone

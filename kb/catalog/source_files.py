@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, insert, select, update
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.leases import check_fence
+from kb.catalog.origins import describe_origin
 from kb.catalog.purge import delete_versions
 from kb.errors import NotFound
 from kb.types import Job, KnownFile, SourceFile, VersionState
@@ -25,7 +26,7 @@ class SourceFiles:
         """Every document of the source by its path in the source; one that a user deleted only while no other has its
         path. Raises NotFound (`source_not_found`)."""
         with self._database.read() as connection:
-            prefix = len(_fetch_name(connection, source_id)) + 1
+            prefix = len(fetch_source_name(connection, source_id)) + 1
             rows = connection.execute(_known(source_id)).all()
         found: dict[str, KnownFile] = {}
         for row in rows:
@@ -58,9 +59,9 @@ class SourceFiles:
         refused: dict[str, str] = {}
         with self._database.write() as connection:
             check_fence(connection, job, {"stage": "read", "total": total})
-            _fetch_name(connection, source_id)
+            fetch_source_name(connection, source_id)
             for file in files:
-                if not _stage_file(connection, job, source_id, file):
+                if not stage_file(connection, job, source_id, file):
                     refused[file.path] = "path_taken"
         return refused
 
@@ -108,15 +109,16 @@ def _known(source_id: str) -> Select[Any]:
     )
 
 
-def _fetch_name(connection: Connection, source_id: str) -> str:
+def fetch_source_name(connection: Connection, source_id: str) -> str:
+    """Raises NotFound (`source_not_found`)."""
     name = connection.execute(select(t.source.c.name).where(t.source.c.id == source_id)).scalar_one_or_none()
     if name is None:
         raise NotFound("source_not_found", f"there is no source {source_id[:64]!r}")
     return str(name)
 
 
-def _stage_file(connection: Connection, job: Job, source_id: str, file: SourceFile) -> bool:
-    """False when the path belongs to a document that is not the source's."""
+def stage_file(connection: Connection, job: Job, source_id: str, file: SourceFile) -> bool:
+    """Inside the caller's transaction. False when the path belongs to a document that is not the source's."""
     document = _find_document(connection, job, source_id, file)
     if document is None:
         return False
@@ -144,18 +146,31 @@ def _stage_file(connection: Connection, job: Job, source_id: str, file: SourceFi
 
 def _find_document(connection: Connection, job: Job, source_id: str, file: SourceFile) -> str | None:
     mine = (t.document.c.kb_id == job.kb_id, t.document.c.path == file.path, t.document.c.deleted_at.is_(None))
-    row = connection.execute(select(t.document.c.id, t.document.c.source_id).where(*mine)).one_or_none()
+    row = connection.execute(select(t.document).where(*mine)).one_or_none()
     if row is not None:
-        return str(row.id) if row.source_id == source_id else None
+        return str(row.id) if row.source_id == source_id or _take_over(connection, row, source_id) else None
     document_id = uuid.uuid4().hex
     values = {"kb_id": job.kb_id, "source_id": source_id, "path": file.path, "created_at": datetime.now(UTC)}
     connection.execute(insert(t.document).values(id=document_id, failures=0, **values))
     return document_id
 
 
+def _take_over(connection: Connection, row: Row[Any], source_id: str) -> bool:
+    """A document that a source which is gone left hidden: it holds the path."""
+    if row.source_id is not None or row.removed_revision is None:
+        return False
+    connection.execute(update(t.document).where(t.document.c.id == row.id).values(source_id=source_id))
+    return True
+
+
 def _restage(connection: Connection, version_id: int, job: Job, file: SourceFile) -> None:
     fresh = {"state": VersionState.STAGED, "job_id": job.id, "error_code": None, "error_detail": None}
-    connection.execute(update(t.version).where(t.version.c.id == version_id).values(**fresh, stat=file.stat))
+    seen = {"media_type": file.media_type, "stat": file.stat, **_describe_origin(file)}
+    connection.execute(update(t.version).where(t.version.c.id == version_id).values(**fresh, **seen))
+
+
+def _describe_origin(file: SourceFile) -> dict[str, Any]:
+    return {} if file.origin is None else {"origin": describe_origin(file.origin)}
 
 
 def _insert_version(connection: Connection, document_id: str, number: int, job: Job, file: SourceFile) -> None:
@@ -163,7 +178,9 @@ def _insert_version(connection: Connection, document_id: str, number: int, job: 
     fixed = {"chunk_count": 0, "state": VersionState.STAGED, "metadata": {}, "created_at": now, "updated_at": now}
     content = {"sha256": file.sha256, "size": file.size, "media_type": file.media_type, "stat": file.stat}
     connection.execute(
-        insert(t.version).values(document_id=document_id, number=number, job_id=job.id, **content, **fixed)
+        insert(t.version).values(
+            document_id=document_id, number=number, job_id=job.id, **content, **fixed, **_describe_origin(file)
+        )
     )
 
 

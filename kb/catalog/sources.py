@@ -35,6 +35,8 @@ class NewSource:
     uri: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    max_pages: int | None = None
+    depth: int | None = None
     schedule: str | None = None
     timezone: str = "UTC"
     next_run: datetime | None = None
@@ -56,7 +58,8 @@ class Sources:
             except IntegrityError:
                 reason = f"a source named {new.name!r} exists already in this knowledge base; choose another name"
                 raise Conflict("source_exists", reason) from None
-            _claim_paths(connection, new, row["id"])
+            if new.kind is SourceKind.FOLDER:
+                _claim_paths(connection, new, row["id"])
             return _fetch(connection, row["id"])
 
     def get(self, source_id: str) -> Source:
@@ -84,7 +87,10 @@ class Sources:
             ]
 
     def update(self, source_id: str, changes: Mapping[str, Any], plan: Plan) -> Source:
-        """`changes` may hold `uri`, `include`, `exclude`, `schedule` and `timezone`. Raises NotFound."""
+        """`changes` may hold `uri`, `include`, `exclude`, `max_pages`, `depth`, `schedule` and `timezone`.
+
+        Raises NotFound.
+        """
         with self._database.write() as connection:
             before = _fetch(connection, source_id)
             after = replace(before, **changes)
@@ -109,10 +115,12 @@ class Sources:
             mine = (t.document.c.source_id == source_id, t.document.c.deleted_at.is_(None))
             purged = Purged()
             if keep_documents:
-                connection.execute(update(t.document).where(*mine).values(source_id=None))
+                kept = {"source_id": None, "missed": 0, "missed_at": None, "miss_code": None}
+                connection.execute(update(t.document).where(*mine).values(kept))
             else:
                 ids = connection.execute(select(t.document.c.id).where(*mine)).scalars().all()
                 purged = purge_documents(connection, source.kb_id, ids)
+            connection.execute(t.source_page.delete().where(t.source_page.c.source_id == source_id))
             connection.execute(t.source.delete().where(t.source.c.id == source_id))
         return purged
 
@@ -148,8 +156,9 @@ class Sources:
 
 
 def list_source_names(connection: Connection, kb_id: str) -> set[str]:
-    """The first folders of paths that belong to sources."""
-    return set(connection.execute(select(t.source.c.name).where(t.source.c.kb_id == kb_id)).scalars())
+    """The first folders of paths that belong to folder sources."""
+    folders = (t.source.c.kb_id == kb_id, t.source.c.kind == SourceKind.FOLDER)
+    return set(connection.execute(select(t.source.c.name).where(*folders)).scalars())
 
 
 def _is_alive(kb_id: Any) -> ColumnElement[bool]:  # noqa: ANN401 - a value or a column

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, delete, exists, func, select, update
 
@@ -12,15 +12,16 @@ from kb import crash
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.leases import Progress, check_fence, report_progress
+from kb.catalog.pauses import find_pause
 from kb.catalog.publishing import Publication, list_ready
 from kb.catalog.purge import delete_versions
 from kb.catalog.revisions import Opening, RevisionDraft, write_revision
+from kb.catalog.source_pages import find_same, settle_pages
 from kb.catalog.staging import fail_versions, list_staged_versions
 from kb.errors import DocumentFailed
 from kb.types import GateReport, Job, RevisionKind, StagedVersion, SyncChange, VersionState
 
-LONGEST_PAUSE_NIGHTS = 8
-EARLIER = timedelta(hours=6)  # than so many nights: the run that many nights on is to find it due
+SETTLED: dict[str, object] = {"failures": 0, "retry_at": None, "missed": 0, "missed_at": None, "miss_code": None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,15 +88,13 @@ class Syncs:
             )
             revision = write_revision(connection, draft) if opened or closed else 0
             _settle_documents(connection, [one.document_id for one in opened], change)
+            if change.pages is not None:
+                for batch in _in_batches(settle_pages(connection, job, change.source_id, change.pages)):
+                    _drop_failed(connection, batch)
             check_fence(connection, job, {"stage": "done", "result": {**change.result, "revision": revision or None}})
             crash.reach("publish.pre_commit")
         crash.reach("publish.post_commit")
         return Publication(revision=revision, published=[one.version_id for one in opened], skipped=[])
-
-
-def find_pause(failures: int) -> timedelta:
-    """How long content that failed so many times in a row is left alone."""
-    return timedelta(days=min(2 ** (failures - 1), LONGEST_PAUSE_NIGHTS)) - EARLIER
 
 
 def _is_whole(space_id: int) -> ColumnElement[bool]:
@@ -119,8 +118,11 @@ def _list_open(connection: Connection, document_ids: Sequence[str]) -> dict[int,
 def _find_effects(
     connection: Connection, job: Job, space_id: int, removed: Sequence[str]
 ) -> tuple[list[Opening], dict[int, str]]:
-    """What becomes visible, and the versions (with their documents) that no longer are."""
-    ready: Sequence[RowMapping] = list_ready(connection, job.kb_id or "", space_id, t.version.c.job_id == job.id)
+    """What becomes visible, and the versions (with their documents) that no longer are. A page that says what it said
+    is neither."""
+    same = find_same(connection, job)
+    chosen = list_ready(connection, job.kb_id or "", space_id, t.version.c.job_id == job.id)
+    ready: Sequence[RowMapping] = [row for row in chosen if row["id"] not in same]
     opened = [Opening(version_id=row["id"], document_id=row["document_id"]) for row in ready]
     closed = {row["open_id"]: row["document_id"] for row in ready if row["open_id"] is not None}
     return opened, closed | _list_open(connection, removed)
@@ -128,8 +130,9 @@ def _find_effects(
 
 def _settle_documents(connection: Connection, published: Sequence[str], change: SyncChange) -> None:
     for batch in _in_batches(published):
-        chosen = t.document.c.id.in_(batch) & (t.document.c.failures > 0)
-        connection.execute(update(t.document).where(chosen).values(failures=0, retry_at=None))
+        document = t.document.c
+        chosen = document.id.in_(batch) & ((document.failures > 0) | document.miss_code.is_not(None))
+        connection.execute(update(t.document).where(chosen).values(SETTLED))
     _keep_stats(connection, change.touched)
     for batch in _in_batches(list(change.touched)):
         _drop_failed(connection, batch)
@@ -152,8 +155,7 @@ def _drop_failed(connection: Connection, document_ids: Sequence[str]) -> None:
     """The bytes that answer are back in the file: what failed meanwhile is not its state any more."""
     failed = (t.version.c.document_id.in_(document_ids), t.version.c.state == VersionState.FAILED)
     delete_versions(connection, connection.execute(select(t.version.c.id).where(*failed)).scalars().all())
-    settled = {"failures": 0, "retry_at": None}
-    connection.execute(update(t.document).where(t.document.c.id.in_(document_ids)).values(settled))
+    connection.execute(update(t.document).where(t.document.c.id.in_(document_ids)).values(SETTLED))
 
 
 def _forget_never_live(connection: Connection, document_ids: Sequence[str]) -> None:

@@ -20,7 +20,10 @@ from sqlalchemy import (
     text,
 )
 
+from kb.catalog import source_tables
 from kb.catalog.columns import Key, UtcTime, metadata
+
+source, source_page = source_tables.source, source_tables.source_page
 
 instance = Table(
     "instance",
@@ -58,26 +61,6 @@ space = Table(
     sqlite_autoincrement=True,
 )
 
-source = Table(
-    "source",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("kb_id", ForeignKey("knowledge_base.id"), nullable=False),
-    Column("name", String(255), nullable=False),  # first folder of its documents' paths
-    Column("kind", String(16), nullable=False),
-    Column("uri", Text, nullable=False),
-    Column("include", JSON, nullable=False),
-    Column("exclude", JSON, nullable=False),
-    Column("schedule", String(255)),
-    Column("timezone", String(64), nullable=False),
-    Column("next_run", UtcTime),
-    Column("last_due", UtcTime),  # the scheduled moment that was run last: no moment is run twice
-    Column("listing_sha", String(64)),  # of the listing the last run left nothing to do for; null: compare each file
-    Column("created_at", UtcTime, nullable=False),
-    Column("updated_at", UtcTime, nullable=False),
-    UniqueConstraint("kb_id", "name"),
-)
-
 document = Table(
     "document",
     metadata,
@@ -90,6 +73,10 @@ document = Table(
     Column("removed_revision", Key),  # a sync took it away then: hidden, until a sync or a restore brings it back
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row, of the same content
     Column("retry_at", UtcTime),  # content that failed is not tried again before
+    Column("missed", Integer, nullable=False, server_default="0"),  # nights in a row that its page did not come
+    Column("missed_at", UtcTime),  # the last of them
+    Column("miss_code", String(64)),  # why it did not come
+    Column("checked_by", String(32)),  # the last job that found its page to be as it was
 )
 Index("uq_document_path_live", document.c.kb_id, document.c.path, unique=True,
       sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"))  # fmt: skip
@@ -146,6 +133,9 @@ version = Table(
     Column("chunk_count", Integer, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("stat", String(64)),  # of the source's file that held these bytes when it was last looked at
+    Column(
+        "origin", JSON(none_as_null=True)
+    ),  # what the server said of the web page that held them, and what the page said of others
     Column("secret", Text),  # the password that a staged PDF is read with; gone with that state
     Column("state", String(16), nullable=False),
     Column("error_code", String(64)),

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, RowMapping, Select, and_, select
 
 from kb.catalog import tables as t
 from kb.catalog.database import Database
-from kb.catalog.documents import count_verdicts, select_described, to_document
+from kb.catalog.documents import select_described, to_document
 from kb.catalog.feed import visible_at
+from kb.catalog.ledger import count_verdicts
 from kb.errors import NotFound
 from kb.types import AnsweringVersion, DocumentTrace
 

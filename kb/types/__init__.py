@@ -9,6 +9,7 @@ from kb.types.documents import (
     KnowledgeBase,
     Metadata,
     RevisionKind,
+    SourceState,
     SpaceState,
     StagedVersion,
     StoredChunk,
@@ -18,6 +19,7 @@ from kb.types.gate import Candidate, GateReport, SafetyLimits
 from kb.types.golden import GoldenQuestion, NewGoldenQuestion
 from kb.types.index import ChangeSet, Counts, Filter, Head, IndexRow, Match, Offsets, Vectors, VisibleChunk
 from kb.types.jobs import Job, JobKind, JobState, Lane
+from kb.types.pages import AsidePage, KnownPage, PageContent, PageMiss, PageOrigin, PagesSeen, StagedPage
 from kb.types.parsed import Heading, Page, PageVerdict, ParsedDocument, TextChunk
 from kb.types.refusal import RefusalRule, RelevanceMeasure
 from kb.types.revisions import Revision, RevisionPaths
@@ -27,6 +29,7 @@ from kb.types.traces import AnsweringVersion, DocumentTrace
 
 __all__ = [
     "AnsweringVersion",
+    "AsidePage",
     "Candidate",
     "ChangeSet",
     "ChunkToStage",
@@ -49,6 +52,7 @@ __all__ = [
     "KeptTurn",
     "KnowledgeBase",
     "KnownFile",
+    "KnownPage",
     "Lane",
     "Match",
     "Metadata",
@@ -56,7 +60,11 @@ __all__ = [
     "NewTurn",
     "Offsets",
     "Page",
+    "PageContent",
+    "PageMiss",
+    "PageOrigin",
     "PageVerdict",
+    "PagesSeen",
     "ParsedDocument",
     "RefusalRule",
     "RelevanceMeasure",
@@ -67,7 +75,9 @@ __all__ = [
     "Source",
     "SourceFile",
     "SourceKind",
+    "SourceState",
     "SpaceState",
+    "StagedPage",
     "StagedVersion",
     "StoredChunk",
     "SyncChange",

@@ -71,6 +71,19 @@ class DocumentError:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceState:
+    """That the page of a document did not come when its source was last synced, and why; for so many `nights` by now
+    it was not there any more."""
+
+    code: str
+    nights: int
+
+    @property
+    def is_gone(self) -> bool:
+        return self.code in ("fetch_http_404", "fetch_http_410")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
     """Status, sha256, version, pages and error describe the newest attempt; `live_version` is what answers now.
 
@@ -96,6 +109,7 @@ class Document:
     live_version: int | None
     metadata: Metadata
     source_id: str | None
+    source_state: SourceState | None
     created_at: datetime
     updated_at: datetime
 

@@ -10,19 +10,24 @@ from enum import StrEnum
 
 class SourceKind(StrEnum):
     FOLDER = "folder"
+    WEB = "web"
+    SITEMAP = "sitemap"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Its documents have the paths `<name>/<relative path>`. Without a `schedule` it is synced on request alone."""
+    """The documents of a folder have the paths `<name>/<relative path>`, web pages their addresses. Without a
+    `schedule` it is synced on request alone."""
 
     id: str
     kb_id: str
     name: str
     kind: SourceKind
-    uri: str  # of a folder: an absolute path or file:// URI, symbolic links not followed yet
+    uri: str  # of a folder: an absolute path or file:// URI, symbolic links not followed yet; else addresses
     include: Sequence[str]
     exclude: Sequence[str]
+    max_pages: int | None  # of web pages
+    depth: int | None  # of a crawl, in links from the pages that `uri` names
     schedule: str | None  # a cron line of five fields, read in `timezone`
     timezone: str
     next_run: datetime | None

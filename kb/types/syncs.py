@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from kb.types.pages import PageOrigin, PagesSeen
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownFile:
@@ -28,14 +30,15 @@ class KnownFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file whose bytes are stored under `sha256`. `path` is the document's; `stat` names the file's state on its disk
-    when it was read."""
+    """A file or web page whose bytes are stored under `sha256`. `path` is the document's; `stat` names a file's state
+    on its disk when it was read."""
 
     path: str
     sha256: str
     size: int
     media_type: str
-    stat: str
+    stat: str | None = None
+    origin: PageOrigin | None = None  # of a web page
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,4 +55,5 @@ class SyncChange:
     removed: Sequence[str] = ()
     touched: Mapping[str, str] = field(default_factory=dict)
     listing_sha: str | None = None
+    pages: PagesSeen | None = None  # of a source of web pages
     result: Mapping[str, Any] = field(default_factory=dict)

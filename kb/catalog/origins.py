@@ -1,0 +1,19 @@
+"""What a server said of a web page, as a version keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from kb.types import PageOrigin
+
+
+def describe_origin(origin: PageOrigin) -> dict[str, Any]:
+    """Without what it does not say."""
+    return {name: value for name, value in asdict(origin).items() if value}
+
+
+def read_origin(kept: Mapping[str, Any]) -> PageOrigin:
+    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    return PageOrigin(**said)
