@@ -14,7 +14,6 @@ from api.schemas.document import StartedJob
 from api.schemas.source import SourceAnswer, SourceChange, SourceCreation, SyncRequest, show_source
 from api.schemas.text import normalize_name
 from kb.catalog.sources import NewSource
-from kb.errors import InvalidInput
 from kb.types import Source, SourceKind
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/sources", tags=["sources"])
@@ -25,8 +24,6 @@ def create_source(
     request: Request, kb: str, body: Annotated[SourceCreation, Depends(read_json(SourceCreation))]
 ) -> Response:
     """Create a source. Nothing is read before its first sync."""
-    if body.kind != SourceKind.FOLDER:
-        raise InvalidInput("unsupported_source", f"this version has no sources of the kind {body.kind}; use folder")
     new = NewSource(
         kb_id=find_knowledge_base(request, kb).id,
         name=body.name,
@@ -34,6 +31,8 @@ def create_source(
         uri=body.uri,
         include=tuple(body.include),
         exclude=tuple(body.exclude),
+        max_pages=body.max_pages,
+        depth=body.depth,
         schedule=body.schedule,
         timezone=body.timezone,
     )
@@ -59,7 +58,7 @@ def get_source(request: Request, kb: str, source: str) -> Response:
 def change_source(
     request: Request, kb: str, source: str, body: Annotated[SourceChange, Depends(read_json(SourceChange))]
 ) -> Response:
-    """Change a source's folder, patterns or schedule; the next sync goes by it."""
+    """Change a source's folder or addresses, patterns, bounds or schedule; the next sync goes by it."""
     changes = body.model_dump(exclude_unset=True)
     return JsonAnswer(show_source(get_services(request).sources.change(_find(request, kb, source), changes)))
 

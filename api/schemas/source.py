@@ -11,13 +11,14 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from api.schemas.text import RequestBody, normalize_name
+from ingest.sources.sites import DEEPEST, MOST_PAGES
 from kb.document_path import check_path
 from kb.errors import InvalidInput
 from kb.types import Source
 
 MOST_GLOBS = 100
 LONGEST_GLOB = 1_024  # characters
-LONGEST_URI = 4_096
+LONGEST_URI = 1_000_000  # characters: a list of pages stands in it
 
 
 def check_source_name(name: str) -> str:
@@ -35,6 +36,8 @@ SourceName = Annotated[str, AfterValidator(check_source_name)]
 Uri = Annotated[str, Field(min_length=1, max_length=LONGEST_URI)]
 Glob = Annotated[str, Field(min_length=1, max_length=LONGEST_GLOB)]
 Globs = Annotated[list[Glob], Field(max_length=MOST_GLOBS)]
+MaxPages = Annotated[int, Field(ge=1, le=MOST_PAGES)]
+Depth = Annotated[int, Field(ge=0, le=DEEPEST)]
 Schedule = Annotated[str, Field(max_length=255)]
 Timezone = Annotated[str, Field(max_length=64)]
 
@@ -45,16 +48,20 @@ class SourceCreation(RequestBody):
     uri: Uri
     include: Globs = Field(default_factory=list)
     exclude: Globs = Field(default_factory=list)
+    max_pages: MaxPages | None = None
+    depth: Depth | None = None
     schedule: Schedule | None = None
     timezone: Timezone = "UTC"
 
 
 class SourceChange(RequestBody):
-    """What is left out stays; `schedule: null` ends the schedule."""
+    """What is left out stays; `schedule: null` ends the schedule, null pages or depth are the default."""
 
     uri: Uri = ""
     include: Globs = Field(default_factory=list)
     exclude: Globs = Field(default_factory=list)
+    max_pages: MaxPages | None = None
+    depth: Depth | None = None
     schedule: Schedule | None = None
     timezone: Timezone = "UTC"
 
@@ -67,7 +74,7 @@ class SyncRequest(RequestBody):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceAnswer:
-    """`last_due` is when the schedule last started a sync."""
+    """`last_due` is when the schedule last started a sync. `max_pages` and `depth` are null of a folder."""
 
     id: str
     name: str
@@ -75,6 +82,8 @@ class SourceAnswer:
     uri: str
     include: Sequence[str]
     exclude: Sequence[str]
+    max_pages: int | None
+    depth: int | None
     schedule: str | None
     timezone: str
     next_run: datetime | None
@@ -91,6 +100,8 @@ def show_source(found: Source) -> SourceAnswer:
         uri=found.uri,
         include=found.include,
         exclude=found.exclude,
+        max_pages=found.max_pages,
+        depth=found.depth,
         schedule=found.schedule,
         timezone=found.timezone,
         next_run=found.next_run,

@@ -93,6 +93,9 @@ class Closing:
 
         Raises StaleLease, NotFound, Unavailable.
         """
+        space_id = self._indexer.read_space(night.job).space_id
+        if not self._catalog.syncs.list_unfinished(night.job, space_id, 1):
+            return space_id  # no model is needed on a night that brings nothing new
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse") as reader:
             for _ in range(PASSES):
                 run = self._indexer.open_run(night.job, reader, allow_one(night.is_stopping))

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from kb.errors import InvalidInput
 
+LONGEST_URI = 4_096  # characters
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOCAL = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
 
@@ -29,6 +30,8 @@ def make_absolute(uri: str) -> str:
 
 def read_folder_uri(uri: str) -> Path:
     """The absolute path that a path or file:// URI names, links not followed. Raises InvalidInput (`bad_uri`)."""
+    if len(uri) > LONGEST_URI:
+        raise _refuse_uri(uri, f"it is longer than {LONGEST_URI:,} characters")
     path = uri
     if scheme := _SCHEME.match(uri):
         local = _LOCAL.match(uri)

@@ -10,8 +10,8 @@ from datetime import datetime
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageOrigin:
     """What a server said of a page and the page of others, kept with the version it belongs to. `asked` is the address
-    that was asked, `led_to` the one that answered. `sha256` is of the bytes last seen: equal text may have come in other
-    ones since."""
+    that was asked, `led_to` the one that answered. `sha256` is of the bytes last seen: equal text may have come in
+    other ones since."""
 
     asked: str
     led_to: str

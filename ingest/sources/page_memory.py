@@ -1,0 +1,88 @@
+"""What is kept of the pages of a source, as a crawl wants to be told it; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from ingest.web.page import Fetched, Fetcher, Validators
+from ingest.web.plan import SeenPage
+from kb.errors import FetchFailed
+from kb.types import AsidePage, KnownPage, PageOrigin, StagedPage
+
+WAITS = "retry_later"
+
+
+class PatientFetcher:
+    """A Fetcher that leaves alone for now what failed on the nights before. `waiting` is until when, by address."""
+
+    def __init__(self, fetcher: Fetcher, waiting: Mapping[str, KnownPage]) -> None:
+        self._fetcher = fetcher
+        self._waiting = waiting
+
+    def fetch(self, url: str, known: Validators | None = None) -> Fetched:
+        page = self._waiting.get(url)
+        if page is None:
+            return self._fetcher.fetch(url, known)
+        until = "" if page.retry_at is None else f" until {page.retry_at:%Y-%m-%d %H:%M} UTC"
+        raise FetchFailed(WAITS, f"it did not come on {page.failures} nights ({page.miss_code}): left alone{until}",
+                          passing=True)  # fmt: skip
+
+
+def find_waiting(known: Mapping[str, KnownPage], now: datetime) -> dict[str, KnownPage]:
+    """Pages that are not to be asked for yet, by the address to ask. Content that failed is another matter: it may have
+    changed, which asking tells."""
+    return {
+        page.origin.asked: page
+        for page in known.values()
+        if page.origin is not None and page.miss_code is not None and page.retry_at is not None and page.retry_at > now
+    }
+
+
+def make_origin(asked: str, page: SeenPage) -> PageOrigin:
+    return PageOrigin(
+        asked=asked,
+        led_to=page.url,
+        sha256=page.sha256,
+        etag=page.validators.etag,
+        last_modified=page.validators.last_modified,
+        content_type=page.content_type,
+        links=tuple(page.links),
+        canonical=page.canonical,
+        nofollow=page.nofollow,
+        noindex=page.noindex,
+    )
+
+
+def recall_page(origin: PageOrigin, *, is_staged: bool = False, asks_anew: bool = False) -> SeenPage:
+    """`asks_anew`: the whole page is wanted, whatever its server thinks has changed."""
+    validators = Validators(etag=origin.etag, last_modified=origin.last_modified)
+    return SeenPage(
+        url=origin.led_to,
+        sha256=origin.sha256,
+        validators=Validators() if asks_anew else validators,
+        content_type=origin.content_type,
+        links=origin.links,
+        canonical=origin.canonical,
+        nofollow=origin.nofollow,
+        noindex=origin.noindex,
+        is_staged=is_staged,
+    )
+
+
+def iter_seen(
+    known: Mapping[str, KnownPage], aside: Mapping[str, AsidePage], job_id: str, *, asks_anew: bool = False
+) -> Iterator[tuple[str, SeenPage]]:
+    """By the address asked. Of what is no document because another page is one, the whole page is wanted each time."""
+    for other in aside.values():
+        is_copy = other.copy_of is not None or other.code == "path_taken"
+        yield other.origin.asked, recall_page(other.origin, asks_anew=asks_anew or is_copy)
+    for page in known.values():
+        if page.origin is not None:
+            is_done = page.checked_by == job_id
+            yield page.origin.asked, recall_page(page.origin, is_staged=is_done, asks_anew=asks_anew)
+
+
+def iter_staged(staged: Mapping[str, StagedPage]) -> Iterator[tuple[str, SeenPage]]:
+    for page in staged.values():
+        yield page.origin.asked, recall_page(page.origin, is_staged=True)

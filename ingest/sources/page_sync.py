@@ -1,0 +1,205 @@
+"""One night of a source of web pages: crawl → bring in → index → drop copies → brake → gate → publish one revision.
+
+A run that is taken up again crawls once more, but asks for no page that it has staged or found unchanged: the rows are
+its progress. The brake comes behind the index, since only then is known which pages say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ingest.indexing import Indexer, allow_one
+from ingest.pipeline import Outcome
+from ingest.sources.closing import Closing, succeed
+from ingest.sources.page_intake import PageIntake
+from ingest.sources.page_look import PageLook, WantedPage
+from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_seen, iter_staged
+from ingest.sources.page_night import PageNight
+from ingest.sources.sites import PAGES
+from ingest.web.crawl import Crawl
+from ingest.web.plan import CrawlPlan, Found, SeenPage, Site
+from ingest.web.plan import Outcome as CrawlOutcome
+from ingest.web.urls import normalise_url
+from kb.catalog.catalog import Catalog
+from kb.catalog.leases import Progress
+from kb.catalog.source_pages import PageBatch
+from kb.errors import DocumentFailed, InvalidInput
+from kb.ports import Gate
+from kb.types import Job, KnownPage, Source, SourceFile, SourceKind
+
+BATCH = 16  # pages recorded together
+
+
+class StartCrawl(Protocol):
+    def __call__(self, plan: CrawlPlan, site: Site, known: Mapping[str, SeenPage]) -> Crawl: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crawler:
+    """Goes through the site of a source, as it was remembered."""
+
+    site: Site
+    start: StartCrawl = Crawl
+
+    def open(self, source: Source, look: PageLook, seen: Mapping[str, SeenPage]) -> Crawl:
+        waiting = {} if look.force else find_waiting(look.known, look.now)
+        if look.starts <= waiting.keys():  # then nothing would be known at all
+            waiting = {}
+        site = Site(fetcher=PatientFetcher(self.site.fetcher, waiting), link_reader=self.site.link_reader)
+        return self.start(make_plan(source), site, seen)
+
+
+def make_plan(source: Source) -> CrawlPlan:
+    return CrawlPlan(
+        starts=source.uri.split(),
+        kind="sitemap" if source.kind is SourceKind.SITEMAP else "web",
+        depth=source.depth or 0,
+        max_pages=source.max_pages or PAGES,
+        include=source.include,
+        exclude=source.exclude,
+    )
+
+
+def open_look(catalog: Catalog, source: Source, now: datetime, *, force: bool = False, again: bool = False) -> PageLook:
+    """Raises NotFound (`source_not_found`)."""
+    return PageLook(
+        known=catalog.source_pages.list_known(source.id),
+        aside=catalog.source_pages.list_aside(source.id),
+        starts=frozenset(_iter_starts(source)),
+        now=now,
+        force=force,
+        again=again,
+    )
+
+
+def _iter_starts(source: Source) -> Iterable[str]:
+    if source.kind is SourceKind.WEB:
+        for url in source.uri.split():
+            try:
+                yield normalise_url(url)
+            except DocumentFailed:  # the crawl says so
+                continue
+
+
+@dataclass(kw_only=True, slots=True)
+class _Batch:
+    """Pages on their way into the catalog."""
+
+    files: list[SourceFile] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.files) + len(self.unchanged)
+
+
+class PageSync:
+    """Runs the syncs of web pages and sitemaps. `gate` is asked before anything is published."""
+
+    def __init__(
+        self, catalog: Catalog, indexer: Indexer, intake: PageIntake, crawler: Crawler, gate: Gate | None
+    ) -> None:
+        self._catalog = catalog
+        self._closing = Closing(catalog, indexer, gate)
+        self._intake = intake
+        self._crawler = crawler
+
+    def run(self, job: Job, is_stopping: Callable[[], bool], now: datetime) -> Outcome | None:
+        """None when told to stop before the end.
+
+        Raises StaleLease, NotFound (`source_not_found`), Unavailable (`source_unavailable`: nothing of the site can be
+        had; `embedding_unavailable`, …).
+        """
+        if job.result is not None:  # published; its worker died before it could say so
+            return succeed(job.result)
+        source = self._catalog.sources.get(job.params["source_id"])
+        again, force = bool(job.params.get("include_deleted")), bool(job.params.get("force"))
+        look = open_look(self._catalog, source, now, force=force, again=again)
+        night = PageNight(job=job, source=source, is_stopping=is_stopping, now=now, look=look)
+        return self._carry_out(night) if self._fetch(night) else None
+
+    def _carry_out(self, night: PageNight) -> Outcome | None:
+        space_id = self._closing.index(night)
+        if space_id is None:
+            return None
+        copies = night.settle(self._catalog.source_pages.list_staged(night.job))
+        self._catalog.source_files.drop_staged(night.job, copies)
+        return self._closing.brake(night) or self._closing.publish(night, space_id)
+
+    def _fetch(self, night: PageNight) -> bool:
+        """Crawl, and bring in what is new or changed; False when told to stop."""
+        look, staged = night.look, self._catalog.source_pages.list_staged(night.job)
+        seen = dict(iter_seen(look.known, look.aside, night.job.id, asks_anew=look.force))
+        crawl = self._crawler.open(night.source, look, seen | dict(iter_staged(staged)))
+        is_stopping, batch = allow_one(night.is_stopping), _Batch()
+        for outcome in crawl:
+            self._take(night, outcome, batch)
+            is_over = _was_asked(outcome) and is_stopping()
+            if is_over or len(batch) >= BATCH:
+                self._record(night, batch, crawl)
+            if is_over:
+                return False
+        for wanted in look.list_needed_copies():
+            self._bring_in(look, wanted, batch)
+        self._drop_lost(night, staged.keys() - look.fresh.keys())
+        self._record(night, batch, crawl, is_last=True)
+        return True
+
+    def _take(self, night: PageNight, outcome: CrawlOutcome, batch: _Batch) -> None:
+        look = night.look
+        wanted = look.judge(outcome)
+        if wanted is not None:
+            self._bring_in(look, wanted, batch)
+        elif isinstance(outcome, Found) and outcome.url in look.unchanged:
+            page: KnownPage = look.known[outcome.url]
+            if page.checked_by != night.job.id:
+                batch.unchanged.append(page.document_id)
+
+    def _bring_in(self, look: PageLook, wanted: WantedPage, batch: _Batch) -> None:
+        content, origin = wanted.content, wanted.origin
+        try:
+            content = content or self._intake.take(wanted.url, wanted.body, origin.content_type)
+        except InvalidInput as fault:
+            look.skip_page(wanted.url, fault.code, fault.detail, origin)
+            return
+        batch.files.append(
+            SourceFile(
+                path=wanted.url,
+                sha256=content.sha256,
+                size=content.size,
+                media_type=content.media_type,
+                origin=origin,
+            )
+        )
+
+    def _drop_lost(self, night: PageNight, urls: Iterable[str]) -> None:
+        """What an earlier slice staged and the site no longer has so."""
+        self._catalog.source_files.drop_staged(night.job, list(urls))
+
+    def _record(self, night: PageNight, batch: _Batch, crawl: Crawl, *, is_last: bool = False) -> None:
+        look, progress = night.look, crawl.progress
+        night.before = len(look.places) + len(look.failures) + len(look.skips)
+        left = len(look.fresh) if is_last else progress.left
+        told = Progress(
+            stage="fetch",
+            done=night.before,
+            failed=len(look.failures),
+            total=night.before + left,
+            message=f"{progress.asked} asked, {progress.found} found, {progress.left} to go",
+        )
+        files, unchanged = list(batch.files), list(batch.unchanged)
+        recorded = PageBatch(source_id=night.source.id, files=files, unchanged=unchanged, progress=told)
+        refused = self._catalog.source_pages.record(night.job, recorded)
+        origins = {file.path: file.origin for file in files}
+        for url, code in refused.items():
+            if (origin := origins[url]) is not None:
+                look.skip_page(url, code, "a document that is not the source's has this address", origin)
+        batch.files.clear()
+        batch.unchanged.clear()
+
+
+def _was_asked(outcome: CrawlOutcome) -> bool:
+    """Whether the crawl got on: what was staged before is only gone through."""
+    return not isinstance(outcome, Found) or outcome.fetched is not None
