@@ -140,9 +140,10 @@ class SyncPlanner(Protocol):
 
     def plan(self, source: Source) -> Mapping[str, Any]:
         """`{added, changed, moved, removed, unchanged: n, paths: {added: […], changed: […], moved: [{from, to}],
-        removed: […], failed: [{path, code, detail}]}}`, paths as documents have them.
+        removed: […], failed: [{path, code, detail}]}}`, paths as documents have them. Of web pages also `skipped`, and
+        `complete`: whether the whole site was seen in the time there was; what was not is in no list.
 
-        Raises InvalidInput (`root_…`) when the source cannot be read, NotFound, Unavailable.
+        Raises InvalidInput (`root_…`) when the source cannot be read, NotFound, Unavailable (`source_unavailable`).
         """
         ...
 

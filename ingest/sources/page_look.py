@@ -17,6 +17,7 @@ from ingest.web.plan import Found, Lost, Outcome, Skipped
 from kb.types import AsidePage, KnownPage, PageContent, PageMiss, PageOrigin
 
 GONE_NIGHTS = 3
+KEPT_OUT = "kept_out"  # a page whose document a user deleted
 NIGHT = timedelta(hours=12)
 
 
@@ -77,7 +78,7 @@ class PageLook:
         page = self.known.get(found.url)
         if page is not None and page.deleted and not self.again:
             self.kept_out += 1
-            self.set_aside(AsidePage(url=found.url, code="kept_out", origin=origin))
+            self.set_aside(AsidePage(url=found.url, code=KEPT_OUT, origin=origin))
             return None
         if page is not None and page.failed is not None:
             return self._judge_failed(found, origin, page, page.failed)

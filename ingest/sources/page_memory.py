@@ -25,8 +25,8 @@ class PatientFetcher:
         if page is None:
             return self._fetcher.fetch(url, known)
         until = "" if page.retry_at is None else f" until {page.retry_at:%Y-%m-%d %H:%M} UTC"
-        raise FetchFailed(WAITS, f"it did not come on {page.failures} nights ({page.miss_code}): left alone{until}",
-                          passing=True)  # fmt: skip
+        reason = f"it did not come {page.failures} times in a row ({page.miss_code}) and is left alone{until}"
+        raise FetchFailed(WAITS, reason, passing=False)  # which says nothing of its site
 
 
 def find_waiting(known: Mapping[str, KnownPage], now: datetime) -> dict[str, KnownPage]:

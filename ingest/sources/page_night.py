@@ -94,7 +94,7 @@ class PageNight(Night):
         return not (look.fresh or look.unchanged or look.failing)
 
     def tell(self, gate: GateReport | None) -> dict[str, Any]:
-        failures = [*self.look.failures, *self.faults, *map(_describe_waiting, self.look.failing.values())]
+        failures = [*self.look.failures, *self.faults, *map(describe_waiting, self.look.failing.values())]
         skips = self.look.skips
         return {
             **self._count(),
@@ -161,7 +161,7 @@ def find_moves(vanished: Sequence[KnownPage], gone: Sequence[KnownPage], new: Se
         by_key = {_list_keys(page.live_origin, page.text_sha)[place]: page for page in reversed(left.values())}
         for page in new:
             key = _list_keys(page.origin, page.text_sha)[place]
-            old = by_key.pop(key, None) if page.url not in taken else None
+            old = by_key.pop(key, None) if key is not None and page.url not in taken else None
             if old is not None:
                 moves.append(MovedPage(removed=left.pop(old.url), added=page.url))
                 taken.add(page.url)
@@ -178,6 +178,7 @@ def _is_news(page: KnownPage, origin: PageOrigin) -> bool:
     return origin != page.live_origin or page.failed is not None or page.failures > 0 or page.miss_code is not None
 
 
-def _describe_waiting(page: KnownPage) -> Fault:
+def describe_waiting(page: KnownPage) -> Fault:
+    """Of a page whose bytes failed before."""
     detail = f"this content failed ({page.failed_code}) and will be tried again later"
     return Fault(path=page.url, code="retry_later", detail=detail)

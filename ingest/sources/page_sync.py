@@ -15,7 +15,7 @@ from ingest.indexing import Indexer, allow_one
 from ingest.pipeline import Outcome
 from ingest.sources.closing import Closing, succeed
 from ingest.sources.page_intake import PageIntake
-from ingest.sources.page_look import PageLook, WantedPage
+from ingest.sources.page_look import KEPT_OUT, PageLook, WantedPage
 from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_seen, iter_staged
 from ingest.sources.page_night import PageNight
 from ingest.sources.sites import PAGES
@@ -65,9 +65,12 @@ def make_plan(source: Source) -> CrawlPlan:
 
 def open_look(catalog: Catalog, source: Source, now: datetime, *, force: bool = False, again: bool = False) -> PageLook:
     """Raises NotFound (`source_not_found`)."""
+    aside = catalog.source_pages.list_aside(source.id)
+    if again:  # then they are wanted, as if nothing were known of them
+        aside = {url: page for url, page in aside.items() if page.code != KEPT_OUT}
     return PageLook(
         known=catalog.source_pages.list_known(source.id),
-        aside=catalog.source_pages.list_aside(source.id),
+        aside=aside,
         starts=frozenset(_iter_starts(source)),
         now=now,
         force=force,

@@ -66,10 +66,14 @@ class TextParser:
         text = path.read_text("utf-8")
         self.parsed.append(text)
         self.on_parse(text)
-        if text.startswith("BAD "):
-            raise DocumentFailed(text.split()[1], "the test said so")
+        self.fail_if_bad(text)
         page = Page(number=1, start=0, end=len(text), verdict=PageVerdict.INDEXED)
         return ParsedDocument(text=text, pages=[page], title=text[:20] or None, language="en")
+
+    @staticmethod
+    def fail_if_bad(text: str) -> None:
+        if text.startswith("BAD "):
+            raise DocumentFailed(text.split()[1], "the test said so")
 
 
 class CountingEncoder(BuiltinEncoder):
