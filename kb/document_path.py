@@ -1,9 +1,11 @@
-"""A document's path as uploads and sources may name it: relative, with `/`, the same on every system."""
+"""A document's path as uploads and folders may name it: relative, with `/`, the same on every system. A web page's
+is its address, which no upload can name."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import unquote
 
 from kb.errors import InvalidInput
 
@@ -37,3 +39,14 @@ def find_fault(path: str) -> str | None:
         (any(len(s.encode("utf-8", "replace")) > LONGEST_SEGMENT for s in segments), "holds a name over 255 bytes"),
     )
     return next((fault for found, fault in checks if found), None)
+
+
+def name_file(path: str, media_type: str) -> str:
+    """What a document's bytes are called when they are downloaded. A page's address is no name for a file."""
+    if "://" not in path:
+        return path.rpartition("/")[2]
+    host, _, rest = path.partition("://")[2].partition("/")
+    named = unicodedata.normalize("NFC", unquote(rest.partition("?")[0].rstrip("/")))
+    name = _CONTROLS.sub("_", named.replace("\\", "/").rpartition("/")[2]) or host
+    is_page = media_type.partition(";")[0] == "text/html" and not name.lower().endswith((".html", ".htm", ".xhtml"))
+    return f"{name}.html" if is_page else name

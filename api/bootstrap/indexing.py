@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 
+from api.bootstrap.sites import Web, build_page_intake, build_parser_pool, build_web
 from api.bootstrap.store import Store
 from ingest.indexing import Indexer
-from ingest.loaders import LoadLimits
-from ingest.parsing import ParserLimits, ParserPool
+from ingest.parsing import ParserPool
 from ingest.pipeline import Outcome, UploadPipeline
 from ingest.reindex import Reindexer, ReindexTools
 from ingest.restore import RestorePipeline
 from ingest.sources.intake import FileIntake
+from ingest.sources.page_sync import Crawler, PageSync
 from ingest.sources.registry import Roots
 from ingest.sources.schedule import Scheduler
 from ingest.sources.sync import FolderSync
 from ingest.worker import Worker
 from kb.errors import Conflict, NotFound, StartRefused
 from kb.ports import Gate
-from kb.types import Head, Job, JobKind, JobState
+from kb.types import Head, Job, JobKind, JobState, SourceKind
 from retrieval.candidate import CandidateIndexes
 from retrieval.gate import GoldenGate
 from retrieval.generations import find_kb_folder, find_space_folder
@@ -35,26 +36,14 @@ log = logging.getLogger(__name__)
 KNOWLEDGE_BASES_A_PAGE = 100
 
 
-def build_worker(store: Store, gate: Gate | None = None) -> tuple[Worker, ParserPool]:
+def build_worker(store: Store, gate: Gate | None = None, web: Web | None = None) -> tuple[Worker, ParserPool]:
     """A worker and the pool of parse children it reads through; the caller closes the pool."""
     settings = store.settings
-    pool = ParserPool(
-        ParserLimits(
-            cpu_seconds=settings.parse_cpu_seconds,
-            wall_seconds=settings.parse_seconds,
-            memory_bytes=settings.parse_memory_bytes,
-            ocr_page_seconds=settings.ocr_page_seconds,
-            load=LoadLimits(
-                max_pages=settings.max_pages,
-                max_characters=settings.max_characters,
-                ocr_pages=settings.ocr_pages if settings.ocr == "on" else 0,
-            ),
-        ),
-        readers=settings.reader_classes,
-    )
+    pool = build_parser_pool(settings)
+    crawler = (web or build_web(settings)).build_crawler(pool)
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, pool)
     gate = gate or build_gate(store)
-    indexing = Indexing(store, build_runners(store, indexer, gate), gate)
+    indexing = Indexing(store, build_runners(store, indexer, gate, crawler), gate)
     handlers = {
         JobKind.SYNC: indexing.run_sync,
         JobKind.UPLOAD: indexing.run_upload,
@@ -91,17 +80,19 @@ class Runners:
 
     upload: UploadPipeline
     restore: RestorePipeline
-    sync: FolderSync
+    folders: FolderSync
+    pages: PageSync
 
 
-def build_runners(store: Store, indexer: Indexer, gate: Gate) -> Runners:
+def build_runners(store: Store, indexer: Indexer, gate: Gate, crawler: Crawler) -> Runners:
     settings = store.settings
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
     intake = FileIntake(store.blobs, settings.max_file_bytes, readers=settings.reader_classes.keys())
     return Runners(
         upload=UploadPipeline(store.catalog, indexer),
         restore=RestorePipeline(store.catalog, store.texts, indexer, gate),
-        sync=FolderSync(store.catalog, indexer, intake, roots, gate),
+        folders=FolderSync(store.catalog, indexer, intake, roots, gate),
+        pages=PageSync(store.catalog, indexer, build_page_intake(store), crawler, gate),
     )
 
 
@@ -138,7 +129,9 @@ class Indexing:
         return outcome
 
     def run_sync(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
-        return self._seal_behind(job, self._runners.sync.run(job, is_stopping, datetime.now(UTC)))
+        source = self._store.catalog.sources.get(job.params["source_id"])
+        runner = self._runners.folders if source.kind is SourceKind.FOLDER else self._runners.pages
+        return self._seal_behind(job, runner.run(job, is_stopping, datetime.now(UTC)))
 
     def run_reindex(self, job: Job, is_stopping: Callable[[], bool]) -> Outcome | None:
         return self._seal_behind(job, self._reindexer.run(job, is_stopping))

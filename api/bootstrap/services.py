@@ -10,9 +10,13 @@ from importlib.util import find_spec
 
 from api.bootstrap.readiness import Readiness
 from api.bootstrap.reranker import build_reranker
+from api.bootstrap.sites import Web, build_page_intake, build_parser_pool, build_web
 from api.bootstrap.store import Store
+from ingest.parsing import ParserPool
 from ingest.sources.look import Planner
+from ingest.sources.page_plan import PagePlanner, PlannerByKind
 from ingest.sources.registry import Roots, SourceRegistry
+from ingest.sources.sites import Sites
 from kb.config import Settings
 from kb.errors import StartRefused
 from kb.ports import SyncPlanner
@@ -40,7 +44,8 @@ from retrieval.writing import AnswerWriter
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
-    """`chat` is opened and closed by the application, since its connections belong to an event loop."""
+    """`chat` is opened and closed by the application, since its connections belong to an event loop. `pool` reads the
+    pages of a dry run."""
 
     store: Store
     indexes: IndexShelf
@@ -54,8 +59,10 @@ class Services:
     sources: SourceRegistry
     planner: SyncPlanner
     readiness: Readiness
+    pool: ParserPool
 
     def close(self) -> None:
+        self.pool.close()
         self.readiness.close()
         if self.reranker is not None:
             self.reranker.close()
@@ -63,7 +70,7 @@ class Services:
         self.store.close()
 
 
-def build_services(store: Store) -> Services:
+def build_services(store: Store, web: Web | None = None) -> Services:
     """Everything a question needs."""
     settings, catalog = store.settings, store.catalog
     indexes = IndexShelf(catalog.feed, store.folder.indexes)
@@ -77,6 +84,8 @@ def build_services(store: Store) -> Services:
     rewriter = ModelRewriter(chat, rule=rule) if chat else rule
     answerer = Answerer(source, writer, limits, catalog.documents, rewriter)
     roots = Roots(allowed=settings.allowed_folders, data_dir=settings.data_dir)
+    web, pool = web or build_web(settings), build_parser_pool(settings)
+    pages = PagePlanner(catalog, build_page_intake(store), web.build_crawler(pool), _read_clock)
     return Services(
         store=store,
         indexes=indexes,
@@ -87,9 +96,10 @@ def build_services(store: Store) -> Services:
         talker=Talker(answerer, catalog.conversations, keeps=settings.conversation_days > 0),
         chat=chat,
         reranker=reranker,
-        sources=SourceRegistry(catalog.sources, roots, _read_clock),
-        planner=Planner(catalog, roots, _read_clock),
+        sources=SourceRegistry(catalog.sources, roots, Sites(gate=web.gate), _read_clock),
+        planner=PlannerByKind(Planner(catalog, roots, _read_clock), pages),
         readiness=Readiness(store, chat, reranker),
+        pool=pool,
     )
 
 

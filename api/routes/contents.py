@@ -12,6 +12,7 @@ from api.deps import find_document, find_knowledge_base, get_catalog, get_servic
 from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
 from api.responses import FileAnswer, JsonAnswer
 from api.schemas.document import ChunkAnswer, PageAnswer, TextAnswer, show_chunk, show_page
+from kb.document_path import name_file
 from kb.errors import NotFound
 
 router = APIRouter(prefix="/api/v1/knowledge-bases/{kb}/documents/{document_id}", tags=["documents"])
@@ -22,7 +23,7 @@ def get_content(request: Request, kb: str, document_id: str) -> Response:
     """Download the original bytes, as an attachment."""
     document = find_document(request, kb, document_id)
     file = get_services(request).store.blobs.open(document.sha256)
-    name = document.path.rpartition("/")[2]
+    name = name_file(document.path, document.media_type)
     return FileAnswer(file, name=name, size=document.size, media_type=document.media_type)
 
 

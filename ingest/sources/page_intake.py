@@ -7,7 +7,21 @@ from urllib.parse import unquote, urlsplit
 
 from kb.blobs import BlobStore
 from kb.errors import InvalidInput
-from kb.media_type import CSV, DOCX, EPUB, HEAD_BYTES, HTML, MARKDOWN, PDF, PLAIN, PPTX, TSV, XLSX, sniff_media_type
+from kb.media_type import (
+    CSV,
+    DOCX,
+    EPUB,
+    HEAD_BYTES,
+    HTML,
+    MARKDOWN,
+    PDF,
+    PLAIN,
+    PPTX,
+    TSV,
+    XLSX,
+    add_charset,
+    sniff_media_type,
+)
 from kb.types import PageContent
 
 # The name a file of that kind would have. An address has no use for one: `/index.php` and `/v2.0` are pages of HTML.
@@ -35,12 +49,15 @@ class PageIntake:
         self._readers = readers
 
     def find_type(self, url: str, body: bytes, content_type: str | None) -> str:
-        """Raises InvalidInput (`unsupported_type`, `type_mismatch`, `too_large`, `file_empty`)."""
+        """With the charset that its server names.
+
+        Raises InvalidInput (`unsupported_type`, `type_mismatch`, `too_large`, `file_empty`)."""
         if not body:
             raise InvalidInput("file_empty", "the page is empty")
         if len(body) > self._max_file_bytes:
             raise InvalidInput("too_large", f"the page is larger than {self._max_file_bytes:,} bytes")
-        return sniff_media_type(_name_file(url, content_type), body[:HEAD_BYTES], self._readers)
+        found = sniff_media_type(_name_file(url, content_type), body[:HEAD_BYTES], self._readers)
+        return add_charset(found, content_type)
 
     def take(self, url: str, body: bytes, content_type: str | None) -> PageContent:
         """The bytes are durable when this returns. Raises InvalidInput as `find_type`, Unavailable (`disk_full`)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from ingest.indexing import Indexer, allow_one
 from ingest.pipeline import Outcome
@@ -20,6 +19,7 @@ from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_seen, 
 from ingest.sources.page_night import PageNight
 from ingest.sources.sites import PAGES
 from ingest.web.crawl import Crawl
+from ingest.web.page import Fetcher
 from ingest.web.plan import CrawlPlan, Found, SeenPage, Site
 from ingest.web.plan import Outcome as CrawlOutcome
 from ingest.web.urls import normalise_url
@@ -33,23 +33,20 @@ from kb.types import Job, KnownPage, Source, SourceFile, SourceKind
 BATCH = 16  # pages recorded together
 
 
-class StartCrawl(Protocol):
-    def __call__(self, plan: CrawlPlan, site: Site, known: Mapping[str, SeenPage]) -> Crawl: ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crawler:
-    """Goes through the site of a source, as it was remembered."""
+    """Goes through the site of a source, as it was remembered. `be_polite` makes a fetcher, for one run, that does what
+    sites ask for."""
 
     site: Site
-    start: StartCrawl = Crawl
+    be_polite: Callable[[Fetcher], Fetcher] = lambda fetcher: fetcher
 
     def open(self, source: Source, look: PageLook, seen: Mapping[str, SeenPage]) -> Crawl:
         waiting = {} if look.force else find_waiting(look.known, look.now)
         if look.starts <= waiting.keys():  # then nothing would be known at all
             waiting = {}
-        site = Site(fetcher=PatientFetcher(self.site.fetcher, waiting), link_reader=self.site.link_reader)
-        return self.start(make_plan(source), site, seen)
+        fetcher = PatientFetcher(self.be_polite(self.site.fetcher), waiting)
+        return Crawl(make_plan(source), Site(fetcher=fetcher, link_reader=self.site.link_reader), seen)
 
 
 def make_plan(source: Source) -> CrawlPlan:

@@ -132,6 +132,12 @@ class Dialer:
                 return Line(connection, allowance)
         raise FetchFailed("fetch_unreachable", f"{host} does not take connections at port {port}", passing=True)
 
+    def check(self, host: str, port: int, seconds: float = 5.0) -> None:
+        """Whether what the name stands for now may be connected to, without connecting. Raises FetchFailed
+        (`url_forbidden`, and where nothing is known now `fetch_dns`, `fetch_timeout`)."""
+        for address in self._find_addresses(host, port, Allowance(seconds, 0)):
+            self._check_address(host, address, port)
+
     def _find_addresses(self, host: str, port: int, allowance: Allowance) -> Sequence[str]:
         try:
             return (str(ipaddress.ip_address(host)),)

@@ -10,6 +10,7 @@ import httpx
 from api.app import create_app
 from api.bootstrap.indexing import build_worker
 from api.bootstrap.services import build_services
+from api.bootstrap.sites import Web
 from api.bootstrap.store import open_store
 from kb.config import Settings
 from kb.data_folder import DataFolder
@@ -20,12 +21,13 @@ KB = "/api/v1/knowledge-bases"
 class LocalServer:
     """`request` is one HTTP exchange; `work` does what a worker would do until nothing is left."""
 
-    def __init__(self, root: Path, **settings) -> None:
+    def __init__(self, root: Path, web: Web | None = None, **settings) -> None:
+        self.web = web
         self.settings = Settings(data_dir=root, **settings)
         self.folder = DataFolder(self.settings.data_dir)
         self.folder.hold()
         self.store = open_store(self.settings, self.folder, self.folder.open_database(self.settings))
-        self.services = build_services(self.store)
+        self.services = build_services(self.store, web)
         self.app = create_app(self.services)
         self._runner = asyncio.Runner()
         self._pool = None
@@ -61,7 +63,7 @@ class LocalServer:
         return self.request("POST", f"{KB}/{kb}/documents", files=named, **parts)
 
     def work(self) -> None:
-        worker, pool = build_worker(self.store)
+        worker, pool = build_worker(self.store, web=self.web)
         try:
             while worker.step():
                 pass

@@ -37,7 +37,7 @@ def build_house(server: LocalServer) -> Indexing:
     store = server.store
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, None)  # type: ignore[arg-type]
     gate = build_gate(store)
-    return Indexing(store, build_runners(store, indexer, gate), gate)
+    return Indexing(store, build_runners(store, indexer, gate, None), gate)
 
 
 def test_uploads_and_deletes_are_sealed_once_enough_has_changed(server: LocalServer) -> None:

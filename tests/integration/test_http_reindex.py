@@ -202,7 +202,7 @@ def test_housekeeping_takes_the_old_space_with_its_index_files(changed: LocalSer
     changed.work()
     indexer = Indexer(store.catalog, store.blobs, store.texts, store.encoders, None)  # type: ignore[arg-type]
     gate = build_gate(store)
-    house = Indexing(store, build_runners(store, indexer, gate), gate)
+    house = Indexing(store, build_runners(store, indexer, gate, None), gate)
     house.keep_house()
     assert folder.exists()
     with store.catalog.database.write() as connection:

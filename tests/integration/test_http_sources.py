@@ -16,8 +16,8 @@ from kb.errors import InvalidInput
 from kb.types import Source
 
 FIELDS = {
-    "id", "name", "kind", "uri", "include", "exclude", "schedule", "timezone", "next_run", "last_due", "created_at",
-    "updated_at",
+    "id", "name", "kind", "uri", "include", "exclude", "max_pages", "depth", "schedule", "timezone", "next_run",
+    "last_due", "created_at", "updated_at",
 }  # fmt: skip
 PLAN = {"added": 1, "changed": 0, "moved": 0, "removed": 0, "unchanged": 2, "paths": {"added": ["docs/a.txt"]}}
 
@@ -130,8 +130,8 @@ def test_a_new_schedule_is_planned_and_a_new_folder_checked(server: LocalServer,
         ("name", "长" * 86, "bad_name"),
         ("name", 5, "bad_name"),
         ("kind", "ftp", "bad_kind"),
-        ("kind", "web", "unsupported_source"),
-        ("kind", "sitemap", "unsupported_source"),
+        ("kind", "web", "bad_url"),
+        ("kind", "sitemap", "bad_url"),
         ("uri", "", "bad_uri"),
         ("uri", "https://example.org/", "bad_uri"),
         ("uri", "x" * 5_000, "bad_uri"),
@@ -147,7 +147,9 @@ def test_a_new_schedule_is_planned_and_a_new_folder_checked(server: LocalServer,
         ("timezone", "", "bad_timezone"),
         ("timezone", "Asia/Peking", "bad_timezone"),
         ("timezone", None, "bad_timezone"),
-        ("depth", 3, "unknown_field"),
+        ("depth", 3, "bad_depth"),
+        ("max_pages", 3, "bad_max_pages"),
+        ("width", 3, "unknown_field"),
     ],
 )
 def test_what_no_source_may_be(server: LocalServer, docs: str, field: str, value: object, code: str) -> None:

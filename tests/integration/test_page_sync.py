@@ -51,7 +51,7 @@ def test_the_first_night_brings_every_page_under_its_address(nights: PageNights,
     assert nights.visible() == SHOWN
     assert nights.count_work() == (3, 4)
     document = store.find(f"{SITE}/a")
-    assert (document.source_id, document.media_type) == (nights.source.id, "text/html")
+    assert (document.source_id, document.media_type) == (nights.source.id, "text/html; charset=utf-8")
     assert store.check() == set()
 
 

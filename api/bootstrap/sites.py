@@ -1,0 +1,89 @@
+"""The web as sources see it: which addresses may be one, and through what their pages are fetched and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.bootstrap.store import Store
+from ingest.loaders import LoadLimits
+from ingest.parsing import ParserLimits, ParserPool
+from ingest.sources.page_intake import PageIntake
+from ingest.sources.page_sync import Crawler
+from ingest.sources.sites import UrlGate
+from ingest.web.addresses import PUBLIC
+from ingest.web.dialing import Dialer
+from ingest.web.exchange import Exchange
+from ingest.web.fetcher import FetchLimits, WebFetcher
+from ingest.web.gate import check_url
+from ingest.web.page import Fetcher, LinkReader
+from ingest.web.plan import Site
+from ingest.web.robots import PoliteFetcher
+from ingest.web.turns import HostTurns
+from kb.config import Settings
+from kb.errors import FetchFailed, InvalidInput
+
+
+class Addresses:
+    """Implements `ingest.sources.sites.UrlGate`."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+
+    def check(self, urls: Sequence[str]) -> None:
+        hosts = {}
+        for url in urls:
+            checked = check_url(url, self._dialer.reach)
+            hosts[checked.host, checked.port] = url
+        for host, port in hosts:
+            try:
+                self._dialer.check(host, port)
+            except FetchFailed as failure:
+                if failure.code == "url_forbidden":  # else its name may stand for something later
+                    raise InvalidInput(failure.code, failure.detail) from None
+
+
+def build_parser_pool(settings: Settings) -> ParserPool:
+    """Parse children, which start when there is something to read; the caller closes it."""
+    return ParserPool(
+        ParserLimits(
+            cpu_seconds=settings.parse_cpu_seconds,
+            wall_seconds=settings.parse_seconds,
+            memory_bytes=settings.parse_memory_bytes,
+            ocr_page_seconds=settings.ocr_page_seconds,
+            load=LoadLimits(
+                max_pages=settings.max_pages,
+                max_characters=settings.max_characters,
+                ocr_pages=settings.ocr_pages if settings.ocr == "on" else 0,
+            ),
+        ),
+        readers=settings.reader_classes,
+    )
+
+
+def build_page_intake(store: Store) -> PageIntake:
+    settings = store.settings
+    return PageIntake(store.blobs, settings.max_file_bytes, readers=settings.reader_classes.keys())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Web:
+    """One a process, so that no host is asked more often than it should be: `gate` says what may be fetched, `fetcher`
+    fetches it, as `agent`."""
+
+    gate: UrlGate
+    fetcher: Fetcher
+    agent: str
+
+    def build_crawler(self, link_reader: LinkReader) -> Crawler:
+        """Asks for what robots.txt allows, as it is at each run."""
+        site = Site(fetcher=self.fetcher, link_reader=link_reader)
+        return Crawler(site=site, be_polite=lambda fetcher: PoliteFetcher(fetcher, self.agent))
+
+
+def build_web(settings: Settings) -> Web:
+    del settings
+    dialer = Dialer(reach=PUBLIC)
+    agent = "kb-server"
+    fetcher = WebFetcher(Exchange(dialer), HostTurns(1.0), FetchLimits(user_agent=agent))
+    return Web(gate=Addresses(dialer), fetcher=fetcher, agent=agent)
