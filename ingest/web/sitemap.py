@@ -23,6 +23,7 @@ _PIECE = 64 * 1024
 _LONGEST_TOKEN = 1024 * 1024  # one tag or comment; expat reads a torn one from its beginning with each piece
 _LONGEST_TEXT = 8_192  # characters of an address; the rest cannot make it one that is taken
 _DEEPEST = 16
+_PROLOG = 400  # bytes within which an encoding is declared
 _GZIP = b"\x1f\x8b"
 _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
@@ -44,7 +45,9 @@ def iter_entries(body: bytes) -> Iterator[Entry]:
     """In the order of the file. Raises FetchFailed (`sitemap_malformed`, `sitemap_too_large`) behind what could be
     read."""
     pieces = _iter_pieces(body)
-    first = next(pieces, b"")
+    first = b""
+    while len(first) < _PROLOG and (piece := next(pieces, b"")):
+        first += piece
     if first.startswith(_BOMS) or first.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
         yield from _iter_xml(first, pieces)
     else:
@@ -56,7 +59,7 @@ def _iter_pieces(body: bytes) -> Iterator[bytes]:
     stream: Any = gzip.GzipFile(fileobj=BytesIO(body)) if body.startswith(_GZIP) else BytesIO(body)
     size = 0
     try:
-        while piece := stream.read(_PIECE):
+        while piece := stream.read1(_PIECE):  # what stands before a torn end, too
             size += len(piece)
             if size > MOST_BYTES:
                 raise FetchFailed(
@@ -87,7 +90,7 @@ def _iter_lines(first: bytes, pieces: Iterator[bytes]) -> Iterator[Entry]:
 
 
 def _iter_xml(first: bytes, pieces: Iterator[bytes]) -> Iterator[Entry]:
-    declared = _DECLARED.search(first[:400])
+    declared = _DECLARED.search(first[:_PROLOG])
     codec = _NOT_EXPATS.get(declared[1].decode("ascii").lower()) if declared else None
     reading = _Reading("utf-8" if codec else None)
     decoder = codecs.getincrementaldecoder(codec)("replace") if codec else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import idna
 
@@ -25,10 +25,11 @@ _EDGES = "".join(map(chr, range(0x21)))
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _ADDRESS = re.compile(r"\[[0-9a-f:.]+\]")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PATH_PLAIN = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/%")
-_QUERY_PLAIN = _PATH_PLAIN | frozenset(b"?")
+_PATH_PLAIN = "!$&'()*+,;=:@/%"  # beside what never needs an escape
+_QUERY_PLAIN = _PATH_PLAIN + "?"
 
 _CAMPAIGN = re.compile(
     r"utm_\w+|gclid|gclsrc|dclid|gbraid|wbraid|fbclid|msclkid|yclid|twclid|igshid|mc_[ce]id|_gl|_hsenc|_hsmi"
@@ -107,11 +108,10 @@ def _normalise_host(host: str, url: str) -> str:
     return found
 
 
-def _encode(text: str, plain: frozenset[int]) -> str:
-    """Bytes outside of `plain` as %XX, needless escapes undone, the others in capitals; a lone % is one of itself."""
-    found = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
-    raw = "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in found.encode("utf-8"))
-    return _ESCAPE.sub(_normalise_escape, raw)
+def _encode(text: str, plain: str) -> str:
+    """What is not plain as %XX, needless escapes undone, the others in capitals; a lone % is one of itself."""
+    found = quote(_LONE_PERCENT.sub("%25", text), safe=plain)
+    return _ESCAPE.sub(_normalise_escape, found) if "%" in found else found
 
 
 def _normalise_escape(escape: re.Match[str]) -> str:
