@@ -1,120 +1,88 @@
 """What a host's robots.txt allows, and at which pace. The one door to protego.
 
 As RFC 9309 has it: no robots.txt (4xx) allows everything, one that does not come now (5xx, 429, no connection) allows
-nothing this time, and of a long one the first 500 KB count.
+nothing for the time being, and of a long one the first 500 KB count.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from protego import Protego
 
-from ingest.web.page import Fetched, Fetcher, Validators
+from ingest.web.page import Fetcher
 from kb.errors import FetchFailed
 
 PATH = "/robots.txt"
 MOST_BYTES = 500 * 1024
 LONGEST_DELAY = 10.0  # seconds between two pages, however many are asked for
-LONGEST_REST = 60.0  # seconds that a host which asks to be left alone is waited for
+KEPT_S = 3_600.0  # how long one counts before it is asked for again
+FAILED_S = 60.0  # and how long one that did not come is not asked for again
+MOST_HOSTS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """Of one host: its robots.txt, or why it did not come."""
+@dataclass(slots=True)
+class _Host:
+    """What is known of one host until `until`: its robots.txt, if it has one, or why it did not come."""
 
-    told: Protego | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    until: float | None = None
+    told: Protego | None = None
     failed: FetchFailed | None = None
 
 
-class PoliteFetcher:
-    """A fetcher of what robots.txt allows `agent`, at the pace it asks for; asks each host for it once, so make one a
-    run. Thread-safe.
+class Robots:
+    """The wishes of all hosts as to `agent`. Asks each for its robots.txt through `fetcher`, which must not come back
+    here. Thread-safe; one for a process."""
 
-    A host that answers 429 or 503 with a `Retry-After` of up to a minute is left alone for that long and asked again
-    once.
-    """
-
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        agent: str,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, fetcher: Fetcher, agent: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetcher = fetcher
         self._agent = agent
-        self._pace = _Pace(clock, wait)
-        self._rules: dict[str, _Rules] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-
-    def fetch(self, url: str, known: Validators | None = None) -> Fetched:
-        """Raises FetchFailed as the fetcher does; `robots_denied` also for a page that a redirect led to. Where
-        robots.txt does not come, what that failed with."""
-        if urlsplit(url).path == PATH:
-            return self._fetcher.fetch(url, known)
-        delay = self._check(url)
-        try:
-            fetched = self._ask(url, known, delay)
-        except FetchFailed as error:
-            if error.retry_after_s is None or error.retry_after_s > LONGEST_REST:
-                raise
-            self._pace.rest(_find_origin(url), error.retry_after_s)
-            fetched = self._ask(url, known, delay)
-        if fetched.url != url:
-            self._check(fetched.url)
-        return fetched
-
-    def _ask(self, url: str, known: Validators | None, delay: float) -> Fetched:
-        self._pace.keep(_find_origin(url), delay)
-        return self._fetcher.fetch(url, known)
-
-    def _check(self, url: str) -> float:
-        """The delay that is asked for, in seconds."""
-        rules = self._load(_find_origin(url))
-        if rules.failed is not None:
-            raise _copy(rules.failed)
-        if rules.told is None:
-            return 0.0
-        if not rules.told.can_fetch(url, self._agent):
-            raise FetchFailed("robots_denied", f"the site's robots.txt asks not to read {url}", passing=False)
-        return min(float(rules.told.crawl_delay(self._agent) or 0.0), LONGEST_DELAY)
-
-    def _load(self, origin: str) -> _Rules:
-        with self._locks[origin]:
-            if origin not in self._rules:
-                self._rules[origin] = _fetch_rules(self._fetcher, origin)
-            return self._rules[origin]
-
-
-class _Pace:
-    """When each host may be asked next."""
-
-    def __init__(self, clock: Callable[[], float], wait: Callable[[float], None]) -> None:
         self._clock = clock
-        self._wait = wait
         self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
+        self._hosts: dict[str, _Host] = {}
 
-    def keep(self, origin: str, delay: float) -> None:
-        """Waits for this host's next turn, which the turn after it follows by `delay` seconds."""
-        with self._lock:
-            now = self._clock()
-            turn = max(now, self._next.get(origin, now))
-            self._next[origin] = turn + delay
-        if turn > now:
-            self._wait(turn - now)
+    def check(self, url: str) -> None:
+        """Raises FetchFailed: `robots_denied`, or what its robots.txt failed with where that does not come."""
+        if urlsplit(url).path == PATH:
+            return
+        host = self._load(url)
+        if host.failed is not None:
+            raise _copy(host.failed)
+        if host.told is not None and not host.told.can_fetch(url, self._agent):
+            raise FetchFailed("robots_denied", f"the site's robots.txt asks not to read {url}", passing=False)
 
-    def rest(self, origin: str, seconds: float) -> None:
+    def find_delay(self, url: str) -> float:
+        """Seconds that the host wants between two questions, 0 if it says nothing, at most `LONGEST_DELAY`."""
+        if urlsplit(url).path == PATH:
+            return 0.0
+        told = self._load(url).told
+        return 0.0 if told is None else min(float(told.crawl_delay(self._agent) or 0.0), LONGEST_DELAY)
+
+    def _load(self, url: str) -> _Host:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
-            turn = self._clock() + seconds
-            self._next[origin] = max(turn, self._next.get(origin, turn))
+            if origin not in self._hosts and len(self._hosts) >= MOST_HOSTS:
+                self._hosts.clear()
+            host = self._hosts.setdefault(origin, _Host())
+        with host.lock:
+            if host.until is None or self._clock() >= host.until:
+                self._ask(host, origin)
+            return host
+
+    def _ask(self, host: _Host, origin: str) -> None:
+        host.told = host.failed = None
+        try:
+            host.told = _parse(self._fetcher.fetch(origin + PATH).body)
+        except FetchFailed as error:
+            if not _is_missing(error):
+                host.failed = error
+        host.until = self._clock() + (KEPT_S if host.failed is None else FAILED_S)
 
 
 def read_sitemap_lines(body: bytes) -> list[str]:
@@ -122,25 +90,17 @@ def read_sitemap_lines(body: bytes) -> list[str]:
     return list(_parse(body).sitemaps)
 
 
-def _fetch_rules(fetcher: Fetcher, origin: str) -> _Rules:
-    try:
-        return _Rules(_parse(fetcher.fetch(origin + PATH).body))
-    except FetchFailed as error:
-        is_refused = error.status is not None and 400 <= error.status < 500 and error.status != 429
-        is_missing = is_refused or error.code == "too_many_redirects"
-        return _Rules(None, None if is_missing else error)
-
-
 def _parse(body: bytes) -> Protego:
     return Protego.parse(body[:MOST_BYTES].decode("utf-8-sig", "replace"))
 
 
-def _find_origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def _is_missing(error: FetchFailed) -> bool:
+    is_refused = error.status is not None and 400 <= error.status < 500 and error.status != 429
+    return is_refused or error.code in ("too_many_redirects", "fetch_empty")
 
 
 def _copy(error: FetchFailed) -> FetchFailed:
-    """An error of its own for each raise: they come in several threads."""
+    """An error of its own for each raise, in whatever thread. A passing one is no reason to try a page again and again:
+    the robots.txt was."""
     detail = f"the site's robots.txt does not come: {error.detail}"
-    return FetchFailed(error.code, detail, status=None, retry_after_s=error.retry_after_s, passing=error.is_passing)
+    return FetchFailed(error.code, detail, status=error.status, passing=error.is_passing)

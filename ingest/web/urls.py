@@ -157,4 +157,5 @@ def _iter_lasting(query: str) -> Iterator[str]:
 
 
 def _refuse(code: str, url: str, fault: str) -> FetchFailed:
-    return FetchFailed(code, f"the address {url[:200]!r} {fault}", passing=False)
+    shown = re.split(r"[?#]", url[:200], maxsplit=1)[0]  # what is behind may be a secret
+    return FetchFailed(code, f"the address {shown!r} {fault}", passing=False)

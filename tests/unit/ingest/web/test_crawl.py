@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.web.crawl import MOST_ASKED, MOST_FAILED, Crawl
+from ingest.web.page import Fetched, Validators
 from ingest.web.plan import CrawlPlan, Found, Outcome, SeenPage, Site, Skipped
-from ingest.web.robots import PoliteFetcher
+from ingest.web.robots import Robots
 from kb.errors import FetchFailed, Unavailable
 
 HOST = "https://example.com"
@@ -527,16 +528,27 @@ def test_what_robots_denies_is_skipped() -> None:
     assert tell(run(site)) == ["/ robots_denied"]
 
 
+class PoliteFetcher:
+    """As the fetcher does it: asks robots.txt before each question."""
+
+    def __init__(self, site: WebSite) -> None:
+        self._site = site
+        self._robots = Robots(site, "kb-server")
+
+    def fetch(self, url: str, known: Validators | None = None) -> Fetched:
+        self._robots.check(url)
+        return self._site.fetch(url, known)
+
+
 def test_a_polite_crawl_keeps_to_robots_and_gives_a_host_up_that_has_none_now() -> None:
     site = make_site(SITE)
     site.pages[f"{HOST}/robots.txt"] = WebPage(body="User-agent: *\nDisallow: /文\nDisallow: /a".encode())
-    polite = Site(fetcher=PoliteFetcher(site, "kb-server"), link_reader=site)
-    told = tell(list(Crawl(make_plan(), polite, {})))
+    told = tell(list(Crawl(make_plan(), Site(fetcher=PoliteFetcher(site), link_reader=site), {})))
     assert told == ["/", "/b", "/%E6%96%87%E6%A1%A3 robots_denied", "/a robots_denied", "/c", "/f"]
     assert site.asked.count(f"{HOST}/robots.txt") == 1
     site.pages[f"{HOST}/robots.txt"] = WebPage(status=500)
     with pytest.raises(Unavailable, match="robots"):
-        list(Crawl(make_plan(), Site(fetcher=PoliteFetcher(site, "kb-server"), link_reader=site), {}))
+        list(Crawl(make_plan(), Site(fetcher=PoliteFetcher(site), link_reader=site), {}))
 
 
 # -- killed and taken up again ------------------------------------------------------------------------------------

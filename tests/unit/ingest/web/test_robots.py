@@ -1,29 +1,26 @@
-"""What robots.txt allows, and the pace: over a made-up site and a clock that waiting moves."""
+"""What robots.txt allows, and the pace it asks for: over a made-up site and a clock."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 from fakes.web_site import WebPage, WebSite
 
-from ingest.web.robots import LONGEST_DELAY, LONGEST_REST, MOST_BYTES, PoliteFetcher, read_sitemap_lines
+from ingest.web.robots import FAILED_S, KEPT_S, LONGEST_DELAY, MOST_BYTES, MOST_HOSTS, Robots, read_sitemap_lines
 from kb.errors import FetchFailed
 
 HOST = "https://example.com"
 
 
 class Hours:
-    """A clock that only waiting moves."""
+    """A clock that stands until it is set."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.waited: list[float] = []
 
     def read(self) -> float:
         return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.waited.append(seconds)
-        self.now += seconds
 
 
 def make_site(robots: str | WebPage | None, **pages: WebPage) -> WebSite:
@@ -35,14 +32,13 @@ def make_site(robots: str | WebPage | None, **pages: WebPage) -> WebSite:
     return site
 
 
-def make_fetcher(site: WebSite, hours: Hours | None = None) -> PoliteFetcher:
-    hours = hours or Hours()
-    return PoliteFetcher(site, "kb-server", clock=hours.read, wait=hours.wait)
+def make_robots(site: WebSite, hours: Hours | None = None) -> Robots:
+    return Robots(site, "kb-server/0.1", clock=(hours or Hours()).read)
 
 
-def fetch_code(fetcher: PoliteFetcher, url: str) -> str:
+def find_code(robots: Robots, url: str) -> str:
     try:
-        fetcher.fetch(url)
+        robots.check(url)
     except FetchFailed as error:
         return error.code
     return ""
@@ -70,33 +66,31 @@ Disallow: /
         ("/robots.txt", ""),
     ],
 )
-def test_what_is_disallowed_is_not_asked(path: str, code: str) -> None:
-    site = make_site(ROBOTS)
-    assert fetch_code(make_fetcher(site), HOST + path) == code
-    assert (HOST + path in site.asked) is (code == "")
+def test_what_is_disallowed_is_denied(path: str, code: str) -> None:
+    assert find_code(make_robots(make_site(ROBOTS)), HOST + path) == code
 
 
 def test_a_group_of_our_own_counts_alone() -> None:
-    robots = "User-agent: kb-server\nDisallow: /a\n\nUser-agent: *\nDisallow: /\n"
-    fetcher = make_fetcher(make_site(robots))
-    assert [fetch_code(fetcher, f"{HOST}/{name}") for name in "ab"] == ["robots_denied", ""]
+    robots = make_robots(make_site("User-agent: kb-server\nDisallow: /a\n\nUser-agent: *\nDisallow: /\n"))
+    assert [find_code(robots, f"{HOST}/{name}") for name in "ab"] == ["robots_denied", ""]
 
 
 def test_each_host_is_asked_once_for_its_own() -> None:
     site = make_site("User-agent: *\nDisallow: /a")
-    fetcher = make_fetcher(site)
+    robots = make_robots(site)
     urls = [f"{HOST}/a", f"{HOST}/b", "https://example.com:8443/a", "http://example.com/a"]
-    assert [fetch_code(fetcher, url) for url in urls] == ["robots_denied", "", "", ""]
-    assert sorted(url for url in site.asked if url.endswith("robots.txt")) == [
-        "http://example.com/robots.txt",
+    assert [find_code(robots, url) for url in urls] == ["robots_denied", "", "", ""]
+    assert [robots.find_delay(url) for url in urls] == [0.0] * 4
+    assert site.asked == [
         "https://example.com/robots.txt",
         "https://example.com:8443/robots.txt",
+        "http://example.com/robots.txt",
     ]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_without_robots_all_is_allowed(status: int) -> None:
-    assert fetch_code(make_fetcher(make_site(WebPage(status=status))), f"{HOST}/a") == ""
+@pytest.mark.parametrize("page", [*(WebPage(status=n) for n in (401, 403, 404, 410)), WebPage(moved="/robots.txt")])
+def test_without_robots_all_is_allowed(page: WebPage) -> None:
+    assert find_code(make_robots(make_site(page)), f"{HOST}/a") == ""
 
 
 @pytest.mark.parametrize(
@@ -107,57 +101,67 @@ def test_without_robots_all_is_allowed(status: int) -> None:
         (WebPage(failing="fetch_timeout"), "fetch_timeout"),
     ],
 )
-def test_robots_that_does_not_come_closes_the_host_for_this_time(page: WebPage, code: str) -> None:
-    site = make_site(page)
-    fetcher = make_fetcher(site)
+def test_robots_that_does_not_come_closes_the_host_for_a_while(page: WebPage, code: str) -> None:
+    site, hours = make_site(page), Hours()
+    robots = make_robots(site, hours)
     for _ in range(2):
         with pytest.raises(FetchFailed) as failed:
-            fetcher.fetch(f"{HOST}/a")
+            robots.check(f"{HOST}/a")
         assert (failed.value.code, failed.value.is_passing, failed.value.is_gone) == (code, True, False)
         assert "robots.txt" in failed.value.detail
     assert site.asked == [f"{HOST}/robots.txt"]
+    site.pages[f"{HOST}/robots.txt"] = WebPage(body=b"User-agent: *\nDisallow: /b")
+    hours.now += FAILED_S
+    assert [find_code(robots, f"{HOST}/{name}") for name in "ab"] == ["", "robots_denied"]
 
 
-def test_a_page_behind_a_redirect_must_be_allowed_too() -> None:
-    site = make_site("User-agent: *\nDisallow: /private", a=WebPage(moved="/private/a"))
-    assert fetch_code(make_fetcher(site), f"{HOST}/a") == "robots_denied"
+def test_one_is_asked_for_again_after_an_hour() -> None:
+    site, hours = make_site("User-agent: *\nDisallow: /a"), Hours()
+    robots = make_robots(site, hours)
+    assert find_code(robots, f"{HOST}/a") == "robots_denied"
+    site.pages[f"{HOST}/robots.txt"] = WebPage(status=404)
+    hours.now += KEPT_S - 1
+    assert find_code(robots, f"{HOST}/a") == "robots_denied"
+    hours.now += 1
+    assert find_code(robots, f"{HOST}/a") == ""
 
 
-def test_only_so_much_of_a_long_robots_counts() -> None:
+def test_only_so_much_of_a_long_one_counts() -> None:
     filling = "# " + "x" * 98 + "\n"
     long = "User-agent: *\nDisallow: /a\n" + filling * (MOST_BYTES // 101 + 10) + "Disallow: /b\n"
-    fetcher = make_fetcher(make_site(long))
-    assert [fetch_code(fetcher, f"{HOST}/{name}") for name in "ab"] == ["robots_denied", ""]
+    robots = make_robots(make_site(long))
+    assert [find_code(robots, f"{HOST}/{name}") for name in "ab"] == ["robots_denied", ""]
 
 
 def test_what_is_no_robots_allows_all() -> None:
     page = WebPage(body=b"<!doctype html><title>\xff\xfe\x00 404</title>")
-    assert fetch_code(make_fetcher(make_site(page)), f"{HOST}/a") == ""
+    assert find_code(make_robots(make_site(page)), f"{HOST}/a") == ""
 
 
-@pytest.mark.parametrize(("told", "kept"), [("2", 2.0), ("0.5", 0.5), ("3600", LONGEST_DELAY)])
-def test_the_pace_is_kept_up_to_a_limit(told: str, kept: float) -> None:
-    hours = Hours()
-    fetcher = make_fetcher(make_site(f"User-agent: *\nCrawl-delay: {told}\n"), hours)
-    for name in "abc":
-        fetcher.fetch(f"{HOST}/{name}")
-    assert hours.waited == [kept, kept]
+@pytest.mark.parametrize(
+    ("told", "kept"), [("2", 2.0), ("0.5", 0.5), ("3600", LONGEST_DELAY), ("-1", 0.0), ("nan", 0.0), ("", 0.0)]
+)
+def test_the_pace_is_told_up_to_a_limit(told: str, kept: float) -> None:
+    robots = make_robots(make_site(f"User-agent: *\nCrawl-delay: {told}\n"))
+    assert robots.find_delay(f"{HOST}/a") == kept
+    assert robots.find_delay(f"{HOST}/robots.txt") == 0.0
 
 
-def test_without_a_pace_nothing_waits() -> None:
-    hours = Hours()
-    fetcher = make_fetcher(make_site(None), hours)
-    for name in "abc":
-        fetcher.fetch(f"{HOST}/{name}")
-    assert hours.waited == []
+def test_hosts_without_end_are_not_remembered() -> None:
+    site = WebSite(make=lambda url: WebPage(body=b"User-agent: *\nDisallow: /"))
+    robots = make_robots(site)
+    urls = [f"https://h{number}.example/" for number in range(MOST_HOSTS + 1)]
+    assert {find_code(robots, url) for url in urls} == {"robots_denied"}
+    assert (find_code(robots, urls[-1]), find_code(robots, urls[0])) == ("robots_denied", "robots_denied")
+    assert len(site.asked) == MOST_HOSTS + 2
 
 
-@pytest.mark.parametrize(("seconds", "waited", "asked"), [(7.0, [7.0], 2), (LONGEST_REST + 1, [], 1)])
-def test_a_host_that_wants_to_be_left_alone_is(seconds: float, waited: list[float], asked: int) -> None:
-    hours = Hours()
-    site = make_site(None, a=WebPage(status=429, retry_after_s=seconds))
-    assert fetch_code(make_fetcher(site, hours), f"{HOST}/a") == "fetch_http_429"
-    assert (hours.waited, site.asked.count(f"{HOST}/a")) == (waited, asked)
+@pytest.mark.parametrize("rule", ["/" + "*a" * 400 + "b", "/" + "*" * 5_000 + "b$"])
+def test_a_hostile_rule_costs_little(rule: str) -> None:
+    robots = make_robots(make_site("User-agent: *\n" + f"Disallow: {rule}\n" * 50))
+    before = time.process_time()
+    assert find_code(robots, f"{HOST}/{'a' * 900}") == ""
+    assert time.process_time() - before < 2
 
 
 def test_the_sitemaps_it_names_are_read() -> None:

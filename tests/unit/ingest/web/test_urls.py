@@ -76,8 +76,10 @@ BAD = {
 
 SESSION = "(S(" + "a" * 24 + "))"
 PIECES = st.sampled_from(
-    "a B 文 / // . .. %2e % %E6 %zz ;jsessionid=1 \\ ? & = sid= utm_x=1 # + ~ @ : 0123456789abcdef é [ |".split()
-    + [SESSION, " ", "\n", "\ud800"]  # noqa: RUF005
+    [
+        *("a", "B", "文", "é", "/", "//", ".", "..", "%2e", "%", "%E6", "%zz", ";jsessionid=1", SESSION, " ", "\\"),
+        *("?", "&", "=", "sid=", "0123456789abcdef", "utm_x=1", "#", "+", "~", "@", ":", "[", "|", "\n", "\ud800"),
+    ]
 )
 HOSTS = st.sampled_from(
     ["example.com", "EXAMPLE.com:80", "www.example.com", "北京.中国", "[::1]:8080", "b.example.com:443"]
@@ -133,7 +135,7 @@ def test_nothing_behind_the_host_leads_out_of_the_site(url: str, more: list[str]
 
 @given(ADDRESSES)
 def test_the_fragment_and_campaigns_do_not_count(url: str) -> None:
-    plain = url.partition("#")[0]
+    plain = url.partition("#")[0].rstrip()  # blanks at the end are none of its path
     joint = "&" if "?" in plain else "?"
     assert normalise_url(f"{plain}{joint}utm_campaign=春节&fbclid=1#top") == normalise_url(plain)
 
