@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kb.errors import StartRefused
+from kb.setting_values import (
+    check_address,
+    check_key,
+    check_user_agent,
+    is_named,
+    parse_networks,
+    parse_ports,
+    parse_readers,
+)
 
 MEGABYTE = 1_000_000
-KEY = re.compile(r"[!-~]*")
-NAMED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*")
-READER = re.compile(r"(\.[a-z0-9]{1,16})=((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*)", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -103,6 +107,20 @@ class Settings(BaseSettings):
     ocr: Literal["off", "on"] = Field("off", description="whether scanned pages of PDFs are read by OCR")
     ocr_pages: int = Field(200, ge=1, le=5_000, description="most pages of a document that OCR reads")
     ocr_page_seconds: int = Field(60, ge=1, description="CPU limit for one page of OCR (parse_limit)")
+    fetch_max_bytes: int = Field(10 * MEGABYTE, ge=1, description="largest web page, unpacked (fetch_too_large)")
+    fetch_seconds: float = Field(30, gt=0, le=3600, description="limit for a whole answer (fetch_timeout)")
+    fetch_retries: int = Field(2, ge=0, le=10, description="repetitions of a fetch whose failure may pass")
+    fetch_delay_seconds: float = Field(1, ge=0, le=3600, description="least pause between two fetches from one host")
+    fetch_user_agent: str | None = Field(
+        None, min_length=1, max_length=255, description="what fetching calls itself; default: kb-server/<version>"
+    )
+    fetch_ports: str = Field("80,443", description="ports that are fetched from, with a comma between them")
+    fetch_networks: str | None = Field(
+        None, description="networks that are fetched from beside public addresses, such as 10.1.0.0/16, with commas"
+    )
+    fetch_loopback_ports: str | None = Field(
+        None, description="for tests: ports of this machine's loopback that are fetched from, with commas"
+    )
     chunk_tokens: int = Field(100, ge=16, le=256, description="tokens a chunk aims at, of new knowledge bases")
     lease_seconds: int = Field(60, ge=2, description="how long a worker may be silent before its job is given away")
     seal_changes: int = Field(2_000, ge=1, description="changed chunks after which a new index generation is sealed")
@@ -121,14 +139,31 @@ class Settings(BaseSettings):
     @field_validator("readers")
     @classmethod
     def _check_readers(cls, value: str | None) -> str | None:
-        _parse_readers(value)
+        parse_readers(value)
+        return value
+
+    @field_validator("fetch_user_agent")
+    @classmethod
+    def _check_user_agent(cls, value: str | None) -> str | None:
+        return None if value is None else check_user_agent(value)
+
+    @field_validator("fetch_ports", "fetch_loopback_ports")
+    @classmethod
+    def _check_ports(cls, value: str | None) -> str | None:
+        parse_ports(value)
+        return value
+
+    @field_validator("fetch_networks")
+    @classmethod
+    def _check_networks(cls, value: str | None) -> str | None:
+        parse_networks(value)
         return value
 
     @field_validator("embedding", "reranker")
     @classmethod
     def _check_model(cls, value: str | None, told: ValidationInfo) -> str | None:
         if value is not None and is_server(value):
-            _check_address(value, f"KB_{str(told.field_name).upper()}_API_KEY")
+            check_address(value, f"KB_{str(told.field_name).upper()}_API_KEY")
         return value
 
     @field_validator("reranker")
@@ -142,20 +177,20 @@ class Settings(BaseSettings):
         if value is not None:
             if not is_server(value):
                 raise ValueError("the address must begin with http:// or https://")
-            _check_address(value, "KB_LLM_API_KEY")
+            check_address(value, "KB_LLM_API_KEY")
         return value
 
     @field_validator("llm_langchain")
     @classmethod
     def _check_langchain(cls, value: str | None) -> str | None:
-        if value is not None and not NAMED.fullmatch(value):
+        if value is not None and not is_named(value):
             raise ValueError(f"{value[:255]!r} is not of the form module:name")
         return value
 
     @field_validator("embedding_api_key", "reranker_api_key", "llm_api_key")
     @classmethod
     def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
-        return _check_key(value)
+        return check_key(value)
 
     @property
     def default_model(self) -> str:
@@ -165,7 +200,7 @@ class Settings(BaseSettings):
     @property
     def reader_classes(self) -> Mapping[str, str]:
         """What KB_READERS names: `module:Class` by extension (`.srt`, in small letters)."""
-        return _parse_readers(self.readers)
+        return parse_readers(self.readers)
 
     @property
     def allowed_folders(self) -> tuple[Path, ...]:
@@ -200,13 +235,13 @@ class HubSettings(BaseSettings):
     def _check_endpoint(cls, value: str) -> str:
         if not is_server(value):
             raise ValueError("the address must begin with http:// or https://")
-        _check_address(value, "HF_TOKEN")
+        check_address(value, "HF_TOKEN")
         return value.rstrip("/")
 
     @field_validator("hf_token")
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _check_key(value)
+        return check_key(value)
 
     @property
     def modelscope_folders(self) -> tuple[Path, ...]:
@@ -218,38 +253,6 @@ class HubSettings(BaseSettings):
 def is_server(model: str) -> bool:
     """Whether KB_EMBEDDING or KB_RERANKER names a server, not a model."""
     return model.lower().startswith(("http://", "https://"))
-
-
-def _check_key(value: SecretStr | None) -> SecretStr | None:
-    """Raises ValueError."""
-    if value is not None and not KEY.fullmatch(value.get_secret_value()):
-        raise ValueError("a key is printable ASCII without a space")
-    return value
-
-
-def _check_address(url: str, key: str) -> None:
-    """Raises ValueError. The address is told in errors and logs, so that it must not hold a secret."""
-    parts = urlsplit(url)  # raises ValueError itself
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("the address names no host, or port 0")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(f"the address holds a user or a password: put the key into {key}")
-    if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("the address must end with its path, /v1 as a rule, and have only ASCII characters")
-
-
-def _parse_readers(value: str | None) -> dict[str, str]:
-    """Raises ValueError."""
-    readers: dict[str, str] = {}
-    for part in filter(None, map(str.strip, (value or "").split(","))):
-        found = READER.fullmatch(part)
-        if found is None:
-            raise ValueError(f"{part[:255]!r} is not of the form .ext=module:Class")
-        extension = found[1].lower()
-        if extension in readers:
-            raise ValueError(f"{extension} stands there twice")
-        readers[extension] = found[2]
-    return readers
 
 
 def read_settings() -> Settings:

@@ -1,9 +1,45 @@
-"""Makes the repository root and `tests/` importable, so that tests share `fakes` without packages in between."""
+"""Makes the repository root and `tests/` importable, so that tests share `fakes` without packages in between, and
+watches that no test speaks to the network."""
 
 import sys
+from collections.abc import Generator
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).resolve().parent
 for folder in (TESTS, TESTS.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+from fakes.network import WATCH  # noqa: E402 - importable since the lines above
+
+REFUSED: list[str] = []
+
+WATCH.install()
+
+
+def pytest_collection_finish() -> None:
+    REFUSED.extend(WATCH.take_offences())  # of importing the tests: of none of them
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """Told after the teardown, which must not be kept from its work."""
+    yield
+    offences = WATCH.take_offences()
+    REFUSED.extend(offences)
+    if offences:
+        pytest.fail(f"asked the network for {', '.join(offences)}", pytrace=False)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    REFUSED.extend(WATCH.take_offences())
+    if REFUSED and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REFUSED:
+        terminalreporter.section("the network was asked for")
+        terminalreporter.write_line("\n".join(REFUSED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.bootstrap.fetching import build_reach
 from api.bootstrap.indexing import check_readers
 from api.bootstrap.reranker import check_reranker
 from api.bootstrap.services import check_chat
@@ -16,5 +17,6 @@ def check_settings(settings: Settings) -> None:
     check_embedding(settings)
     check_reranker(settings)
     check_readers(settings.reader_classes)
+    build_reach(settings)
     if settings.ocr == "on":
         check_ocr()

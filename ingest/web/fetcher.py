@@ -109,7 +109,7 @@ class WebFetcher:
             with self._turns.take(checked.host, self._politeness.find_delay(checked.url)):
                 began = self._time.clock()
                 answer = self._ask(checked, known, left_s)
-                left_s = max(left_s - (self._time.clock() - began), 0.001)
+                left_s -= self._time.clock() - began
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
                 return self._read(checked, answer, known)

@@ -75,6 +75,10 @@ def join_url(base: str, reference: str) -> str:
     import httpx
 
     _check_characters(reference)
+    if SCHEME.match(reference):
+        return reference
+    if reference.startswith("//"):
+        return f"{base.partition(':')[0]}:{reference}"
     try:
         return str(httpx.URL(base).join(reference))
     except (httpx.InvalidURL, ValueError):
@@ -92,12 +96,13 @@ def _take_apart(url: str, port: int, reach: Reach) -> CheckedUrl:
     parsed = _parse(url)
     host = parsed.raw_host.decode("ascii").rstrip(".").lower()
     _judge_host(url, f"[{host}]" if ":" in host else host, port, reach)  # what IDNA made of it
-    if ":" not in host:
+    if ":" in host:
+        host = str(ipaddress.IPv6Address(host))
+    else:
         _check_labels(url, host)
-    whole = parsed.copy_with(host=host, fragment=None)
-    return CheckedUrl(
-        url=str(whole), scheme=whole.scheme, host=host, port=port, target=whole.raw_path.decode("ascii") or "/"
-    )
+    target = parsed.raw_path.decode("ascii")
+    whole = parsed.copy_with(host=host, raw_path=parsed.raw_path, fragment=None)
+    return CheckedUrl(url=str(whole), scheme=whole.scheme, host=host, port=port, target=target)
 
 
 def _parse(url: str) -> httpx.URL:

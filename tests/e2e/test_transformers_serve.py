@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +18,7 @@ import httpx
 import pytest
 from fakes.calling_qwen import ALWAYS, QUERY, build_calling_words
 from fakes.http_client import NO_TLS, wait_until
+from fakes.network import take_port
 from fakes.server import Server, run_command
 from fakes.worded_qwen import build_worded_qwen
 
@@ -57,8 +57,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def serve(folder: Path, model: Path) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(take_port())
     (folder / "hub" / "hub").mkdir(parents=True)  # without its cache folder the list of models is a 500
     settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "OMP_NUM_THREADS": "2"}
     words = [sys.executable, "-c", SERVE, "serve", str(model), "--host", "127.0.0.1", "--port", port, "--device", "cpu"]

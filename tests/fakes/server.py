@@ -22,6 +22,7 @@ from typing import Any, Self
 import httpx
 from click.testing import CliRunner
 from fakes.http_client import NO_TLS, PATIENCE_S, Client, wait_until
+from fakes.network import declare_port
 
 from api.cli.main import kb
 
@@ -180,6 +181,8 @@ class Server:
         code = self.process.poll()
         assert code is None, f"kb serve ended at once with {code}: {self.read_log()}"
         found = SERVES.search(self.read_log())
+        if found:
+            declare_port(int(found[1].rpartition(":")[2]))
         return found[1] if found else None
 
     def _is_ready(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Self
 
 import httpx
 from fakes.http_client import NO_TLS, wait_until
+from fakes.network import take_port
 from fakes.server import KB, make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,8 +42,7 @@ class VllmServer:
     """`kb llm serve` with these options, as a process group of its own; killed on leaving."""
 
     def __init__(self, folder: Path, *options: str, name: str = NAME) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = take_port()
         self.name = name
         self._log_path = folder.with_suffix(".log")
         self._command = [*KB, "llm", "serve", "--vllm", str(ENVIRONMENT / "bin" / "vllm"), "--model", str(folder)]

@@ -1,0 +1,80 @@
+"""A session with a test that speaks to the network fails, even when the code under test swallows the refusal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+SESSION = """
+import asyncio
+import contextlib
+import socket
+import urllib.request
+
+
+def test_connects_and_swallows_it():
+    with contextlib.suppress(OSError):
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+
+
+def test_looks_up():
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen("http://example.invalid/", timeout=0.1)
+
+
+def test_connects_as_asyncio_does():
+    with contextlib.suppress(OSError):
+        asyncio.run(asyncio.open_connection("198.51.100.7", 443))
+
+
+def test_speaks_to_itself():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+
+
+def test_sends_without_connecting():
+    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as asking:
+        asking.sendto(b"x", ("203.0.113.5", 53))
+"""
+
+
+def run_session(folder: Path, text: str) -> tuple[int, str]:
+    shutil.copy(TESTS / "conftest.py", folder)
+    shutil.copytree(TESTS / "fakes", folder / "fakes", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "test_session.py").write_text(text, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=environment)
+    return done.returncode, done.stdout
+
+
+def test_each_such_test_is_named_with_its_address(tmp_path: Path) -> None:
+    code, out = run_session(tmp_path, SESSION)
+    assert code == 1
+    assert "5 passed, 4 errors" in out
+    told = out.partition("the network was asked for")[2]
+    for where, test in [
+        ("192.0.2.1:80", "test_connects_and_swallows_it"),
+        ("example.invalid", "test_looks_up"),
+        ("198.51.100.7:443", "test_connects_as_asyncio_does"),
+        ("203.0.113.5:53", "test_sends_without_connecting"),
+    ]:
+        assert f"{where} (test_session.py::{test})" in told
+    assert "test_speaks_to_itself" not in told
+
+
+def test_what_happens_outside_of_a_test_fails_the_session_too(tmp_path: Path) -> None:
+    begun = "import socket\ntry:\n    socket.create_connection(('192.0.2.9', 9))\nexcept OSError:\n    pass\n"
+    code, out = run_session(tmp_path, f"{begun}\n\ndef test_nothing():\n    pass\n")
+    assert code == 1
+    assert "192.0.2.9:9 (" in out
+    assert "1 passed" in out
+
+
+def test_a_session_that_keeps_to_itself_passes(tmp_path: Path) -> None:
+    code, out = run_session(tmp_path, "def test_nothing():\n    pass\n")
+    assert (code, "1 passed" in out, "network" in out) == (0, True, False)
