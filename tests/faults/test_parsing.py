@@ -383,7 +383,7 @@ def test_html_nested_200k_deep_ends_fast(real_pool: ParserPool, tmp_path: Path, 
 
 
 def test_html_with_two_million_attributes(tmp_path: Path) -> None:
-    """Bad input 46: refused for their number, not after its time is used up; spread over many tags they are nothing special."""
+    """Bad input 46: refused for their number, not when its time is used up; over many tags they are nothing special."""
     path = tmp_path / "attributes.html"
     attributes = " ".join(f"a{number}=1" for number in range(2_000_000))
     path.write_text(f"<html><body><p {attributes}>the text that counts</p></body></html>")
