@@ -20,13 +20,18 @@ from kb.setting_values import parse_networks, parse_ports
 def build_fetcher(settings: Settings) -> WebFetcher:
     """One for a process, so that no host is asked more often than it should be. Raises StartRefused (`bad_setting`)."""
     limits = FetchLimits(
-        user_agent=settings.fetch_user_agent or f"kb-server/{version('kb-server')}",
+        user_agent=name_agent(settings),
         max_bytes=settings.fetch_max_bytes,
         seconds=settings.fetch_seconds,
         retries=settings.fetch_retries,
     )
     exchange = Exchange(Dialer(reach=build_reach(settings)))
     return WebFetcher(exchange, HostTurns(settings.fetch_delay_seconds), limits)
+
+
+def name_agent(settings: Settings) -> str:
+    """What fetching calls itself, to servers and in what robots.txt says."""
+    return settings.fetch_user_agent or f"kb-server/{version('kb-server')}"
 
 
 def build_reach(settings: Settings) -> Reach:

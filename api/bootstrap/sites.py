@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from api.bootstrap.fetching import build_fetcher, build_reach, name_agent
 from api.bootstrap.store import Store
 from ingest.loaders import LoadLimits
 from ingest.parsing import ParserLimits, ParserPool
 from ingest.sources.page_intake import PageIntake
 from ingest.sources.page_sync import Crawler
 from ingest.sources.sites import UrlGate
-from ingest.web.addresses import PUBLIC
 from ingest.web.dialing import Dialer
-from ingest.web.exchange import Exchange
-from ingest.web.fetcher import FetchLimits, WebFetcher
 from ingest.web.gate import check_url
 from ingest.web.page import Fetcher, LinkReader
 from ingest.web.plan import Site
-from ingest.web.robots import PoliteFetcher
-from ingest.web.turns import HostTurns
+from ingest.web.robots import Robots
 from kb.config import Settings
 from kb.errors import FetchFailed, InvalidInput
 
@@ -68,22 +65,19 @@ def build_page_intake(store: Store) -> PageIntake:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Web:
-    """One a process, so that no host is asked more often than it should be: `gate` says what may be fetched, `fetcher`
-    fetches it, as `agent`."""
+    """One a process, so that no host is asked more often than it should be: `gate` says which addresses may be a
+    source, `fetcher` fetches what sites allow."""
 
     gate: UrlGate
     fetcher: Fetcher
-    agent: str
 
     def build_crawler(self, link_reader: LinkReader) -> Crawler:
-        """Asks for what robots.txt allows, as it is at each run."""
-        site = Site(fetcher=self.fetcher, link_reader=link_reader)
-        return Crawler(site=site, be_polite=lambda fetcher: PoliteFetcher(fetcher, self.agent))
+        return Crawler(site=Site(fetcher=self.fetcher, link_reader=link_reader))
 
 
 def build_web(settings: Settings) -> Web:
-    del settings
-    dialer = Dialer(reach=PUBLIC)
-    agent = "kb-server"
-    fetcher = WebFetcher(Exchange(dialer), HostTurns(1.0), FetchLimits(user_agent=agent))
-    return Web(gate=Addresses(dialer), fetcher=fetcher, agent=agent)
+    """Raises StartRefused (`bad_setting`)."""
+    fetcher = build_fetcher(settings)
+    robots = Robots(fetcher, name_agent(settings))
+    gate = Addresses(Dialer(reach=build_reach(settings)))
+    return Web(gate=gate, fetcher=fetcher.with_politeness(robots))

@@ -19,7 +19,6 @@ from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_seen, 
 from ingest.sources.page_night import PageNight
 from ingest.sources.sites import PAGES
 from ingest.web.crawl import Crawl
-from ingest.web.page import Fetcher
 from ingest.web.plan import CrawlPlan, Found, SeenPage, Site
 from ingest.web.plan import Outcome as CrawlOutcome
 from ingest.web.urls import normalise_url
@@ -35,17 +34,15 @@ BATCH = 16  # pages recorded together
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crawler:
-    """Goes through the site of a source, as it was remembered. `be_polite` makes a fetcher, for one run, that does what
-    sites ask for."""
+    """Goes through the site of a source, as it was remembered."""
 
     site: Site
-    be_polite: Callable[[Fetcher], Fetcher] = lambda fetcher: fetcher
 
     def open(self, source: Source, look: PageLook, seen: Mapping[str, SeenPage]) -> Crawl:
         waiting = {} if look.force else find_waiting(look.known, look.now)
         if look.starts <= waiting.keys():  # then nothing would be known at all
             waiting = {}
-        fetcher = PatientFetcher(self.be_polite(self.site.fetcher), waiting)
+        fetcher = PatientFetcher(self.site.fetcher, waiting)
         return Crawl(make_plan(source), Site(fetcher=fetcher, link_reader=self.site.link_reader), seen)
 
 
