@@ -21,15 +21,22 @@ class Stage(Protocol):
         """Add to what is done; a negative count takes back what must be done again."""
         ...
 
+    def resize(self, total: float) -> None:
+        """There is more to do, or less, than it seemed."""
+        ...
+
 
 class Bar:
     """A stage as a bar of rich."""
 
-    def __init__(self, move: Callable[[float], None]) -> None:
+    def __init__(self, move: Callable[[float, float | None], None]) -> None:
         self._move = move
 
     def advance(self, count: float) -> None:
-        self._move(count)
+        self._move(count, None)
+
+    def resize(self, total: float) -> None:
+        self._move(0, total)
 
 
 class Lines:
@@ -50,6 +57,10 @@ class Lines:
             if step > self._said:
                 self._said = step
                 click.echo(f"{self._name}: {self._show(self._done)} of {self._show(self._total)}", err=True)
+
+    def resize(self, total: float) -> None:
+        with self._lock:
+            self._total = total
 
 
 @contextmanager
@@ -79,10 +90,10 @@ def _show_bar(name: str, total: float, show: Format) -> Iterator[Stage]:
         lock = threading.Lock()
         done = 0.0
 
-        def move(count: float) -> None:
-            nonlocal done
+        def move(count: float, wanted: float | None) -> None:
+            nonlocal done, total
             with lock:
-                done += count
-                progress.update(task, completed=done, counted=f"{show(done)} of {show(total)}")
+                done, total = done + count, total if wanted is None else wanted
+                progress.update(task, completed=done, total=total, counted=f"{show(done)} of {show(total)}")
 
         yield Bar(move)

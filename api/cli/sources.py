@@ -1,11 +1,13 @@
-"""`kb sources`: the folders that a knowledge base is kept in step with."""
+"""`kb sources`: the folders and web pages that a knowledge base is kept in step with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
@@ -15,12 +17,16 @@ from api.cli.jobs import refuse_options
 from api.cli.output import put_on_one_line
 from api.cli.session import NAME, TEXT, Session, choose_knowledge_base, kb_option, talk_to_server
 
+SITEMAP = re.compile(r"\.xml(?:\.gz)?$|/robots\.txt$", re.IGNORECASE)
 HEADERS = ("name", "kind", "schedule", "timezone", "next run", "uri")
 
 
 class NewSourceOptions(TypedDict):
     kb: str | None
     name: str | None
+    kind: str | None
+    depth: int | None
+    max_pages: int | None
     schedule: str | None
     timezone: str | None
     include: tuple[str, ...]
@@ -30,6 +36,9 @@ class NewSourceOptions(TypedDict):
 class ChangeOptions(TypedDict):
     kb: str | None
     folder: str | None
+    address: tuple[str, ...]
+    depth: int | None
+    max_pages: int | None
     schedule: str | None
     timezone: str | None
     include: tuple[str, ...]
@@ -55,7 +64,7 @@ def sources(session: Session, ctx: click.Context, kb: str | None) -> None:
     elif found:
         session.output.write_table(HEADERS, [make_row(source) for source in found])
     else:
-        session.output.say("no sources: `kb sources add FOLDER` makes one")
+        session.output.say("no sources: `kb sources add FOLDER_OR_URL` makes one")
 
 
 def make_row(source: Mapping[str, Any]) -> list[object]:
@@ -76,22 +85,28 @@ def show_next_run(source: Mapping[str, Any]) -> str | None:
 
 
 @sources.command()
-@click.argument("folder", type=TEXT)
+@click.argument("places", metavar="FOLDER_OR_URL…", type=TEXT, nargs=-1, required=True)
 @kb_option
-@click.option("--name", type=NAME, help="First folder of its documents' paths (default: the folder's name).")
+@click.option("--name", type=NAME, help="Its name; of a folder, the first of its documents' paths (default: its own).")
+@click.option(
+    "--kind", type=click.Choice(["web", "sitemap"]), help="What the addresses are (default: by how they end)."
+)
+@click.option("--depth", type=int, help="How many links are followed from the pages named (default: 0, none).")
+@click.option("--max-pages", type=int, help="At most so many pages (default: 1,000).")
 @click.option("--schedule", type=TEXT, help='When it is synced, as a cron line: "30 2 * * *". Without: on request.')
 @click.option("--timezone", type=TEXT, help="Time zone of the schedule, as Asia/Shanghai (default: UTC).")
-@click.option("--include", multiple=True, type=TEXT, metavar="GLOB", help="Only these files; may be repeated.")
-@click.option("--exclude", multiple=True, type=TEXT, metavar="GLOB", help="Not these files; may be repeated.")
+@click.option("--include", multiple=True, type=TEXT, metavar="GLOB", help="Only these files or pages; may be repeated.")
+@click.option("--exclude", multiple=True, type=TEXT, metavar="GLOB", help="Not these files or pages; may be repeated.")
 @talk_to_server
-def add(session: Session, folder: str, **options: Unpack[NewSourceOptions]) -> None:
-    """Keep the knowledge base in step with FOLDER, which lies on the server's machine."""
+def add(session: Session, places: tuple[str, ...], **options: Unpack[NewSourceOptions]) -> None:
+    """Keep the knowledge base in step with a folder on the server's machine, or with web pages: one address, several,
+    or that of a sitemap."""
     kb = choose_knowledge_base(session, options["kb"])
     body = {
-        "name": options["name"] or name_source(folder),
-        "kind": "folder",
-        "uri": make_uri(folder),
-        **{key: value for key in ("schedule", "timezone") if (value := options[key]) is not None},
+        "name": options["name"] or name_source(places[0]),
+        "kind": find_kind(places, options["kind"]),
+        "uri": " ".join(make_uri(place) for place in places),
+        **{key: value for key in ("depth", "max_pages", "schedule", "timezone") if (value := options[key]) is not None},
         **{key: list(globs) for key in ("include", "exclude") if (globs := options[key])},
     }
     created = session.client.post(kb_path(kb, "sources"), body)
@@ -104,10 +119,29 @@ def add(session: Session, folder: str, **options: Unpack[NewSourceOptions]) -> N
     session.output.say(f"sync it now: kb sync {created['name']}")
 
 
-def name_source(folder: str) -> str:
-    name = Path(folder).resolve().name
+def is_address(place: str) -> bool:
+    return place.lower().startswith(("http://", "https://"))
+
+
+def find_kind(places: Sequence[str], named: str | None) -> str:
+    """Raises UsageError for what cannot be one source."""
+    if not any(map(is_address, places)):
+        if len(places) > 1:
+            raise click.UsageError("a source is one folder; add the others one by one")
+        if named is not None:
+            raise click.UsageError(f"--kind {named} is of addresses that begin with http:// or https://")
+        return "folder"
+    if not all(map(is_address, places)):
+        raise click.UsageError("name a folder or addresses, not both")
+    ends = {SITEMAP.search(urlsplit(place).path) is not None for place in places}
+    return named or ("sitemap" if ends == {True} else "web")
+
+
+def name_source(place: str) -> str:
+    """A folder's own name, an address's host."""
+    name = (urlsplit(place).hostname or "").removeprefix("www.") if is_address(place) else Path(place).resolve().name
     if not name:
-        raise click.UsageError(f"{folder} has no name of its own: say --name NAME")
+        raise click.UsageError(f"{place} has no name of its own: say --name NAME")
     return name
 
 
@@ -129,19 +163,22 @@ def show(session: Session, name: str, kb: str | None) -> None:
 @click.argument("name", type=NAME)
 @kb_option
 @click.option("--folder", type=TEXT, help="Another folder.")
+@click.option("--address", multiple=True, type=TEXT, help="These addresses in place of the old ones.")
+@click.option("--depth", type=int, help="Follow links so deep.")
+@click.option("--max-pages", type=int, help="At most so many pages.")
 @click.option("--schedule", type=TEXT, help="Another cron line.")
 @click.option("--timezone", type=TEXT, help="Another time zone of the schedule.")
 @click.option("--include", multiple=True, type=TEXT, metavar="GLOB", help="These patterns in place of the old ones.")
 @click.option("--exclude", multiple=True, type=TEXT, metavar="GLOB", help="These patterns in place of the old ones.")
 @click.option("--no-schedule", is_flag=True, help="Sync it on request alone.")
-@click.option("--no-include", is_flag=True, help="Include every file.")
+@click.option("--no-include", is_flag=True, help="Include everything.")
 @click.option("--no-exclude", is_flag=True, help="Exclude none.")
 @talk_to_server
 def edit(session: Session, name: str, **options: Unpack[ChangeOptions]) -> None:
     """Change the source NAME (or id): what is not named stays."""
     changes = list_changes(options)
     if not changes:
-        raise click.UsageError("say what to change: --folder, --schedule, --timezone, --include or --exclude")
+        raise click.UsageError("say what to change, as --folder, --address, --depth, --schedule or --include")
     kb = choose_knowledge_base(session, options["kb"])
     write_source(session, session.client.patch(kb_path(kb, "sources", name), changes))
 
@@ -149,9 +186,15 @@ def edit(session: Session, name: str, **options: Unpack[ChangeOptions]) -> None:
 def list_changes(options: ChangeOptions) -> dict[str, Any]:
     """The body of the request. Raises UsageError for an option and its opposite."""
     given = {key: value for key in ("schedule", "timezone", "include", "exclude") if (value := options[key])}
+    bounds = {"depth": options["depth"], "max_pages": options["max_pages"]}
     changes: dict[str, Any] = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    changes |= {key: bound for key, bound in bounds.items() if bound is not None}
+    if options["folder"] is not None and options["address"]:
+        raise click.UsageError("--folder and --address exclude each other")
     if options["folder"] is not None:
         changes["uri"] = make_uri(options["folder"])
+    if options["address"]:
+        changes["uri"] = " ".join(options["address"])
     ends = {"schedule": options["no_schedule"], "include": options["no_include"], "exclude": options["no_exclude"]}
     for key in (key for key, ended in ends.items() if ended):
         if key in changes:
@@ -167,7 +210,7 @@ def list_changes(options: ChangeOptions) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @talk_to_server
 def rm(session: Session, name: str, kb: str | None, *, keep_documents: bool, yes: bool) -> None:
-    """Remove the source NAME (or id) with its documents, for good. Its folder is not touched."""
+    """Remove the source NAME (or id) with its documents, for good. Its folder or site is not touched."""
     kb = choose_knowledge_base(session, kb)
     if not yes:
         found = session.client.get(kb_path(kb, "sources", name))

@@ -9,12 +9,13 @@ import click
 
 from api.cli.client import ATTEMPTS, Client, kb_path
 from api.cli.failures import ExitCode
-from api.cli.output import Output
+from api.cli.output import Output, put_on_one_line
 from api.cli.progress import show_stage
 from api.cli.session import NAME, Session, choose_knowledge_base, kb_option, talk_to_server
 from api.cli.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S, Job, is_finished, job_path, watch_jobs
 
 COUNTS = ("added", "changed", "moved", "removed", "unchanged")
+MOST_TOLD = 20  # failures and flagged pages that are printed; --json has them all
 
 
 class SyncOptions(TypedDict):
@@ -30,12 +31,12 @@ class SyncOptions(TypedDict):
 @click.option("--all", "every", is_flag=True, help="Sync every source of the knowledge base.")
 @kb_option
 @click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
-@click.option("--force", is_flag=True, help="Compare every file, and go on even where too many would vanish.")
+@click.option("--force", is_flag=True, help="Compare every file or page, and go on even where too many would vanish.")
 @click.option("--include-deleted", is_flag=True, help="Bring back what was deleted as a document and is still there.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it is done.")
 @talk_to_server
 def sync(session: Session, name: str | None, *, every: bool, **options: Unpack[SyncOptions]) -> None:
-    """Sync the source NAME (or id) with its folder and wait until what changed can be searched."""
+    """Sync the source NAME (or id) with its folder or site and wait until what changed can be searched."""
     if every == (name is not None):
         raise click.UsageError("name a source, or say --all")
     kb = choose_knowledge_base(session, options["kb"])
@@ -60,7 +61,7 @@ def list_names(client: Client, kb: str) -> list[str]:
     """Raises UsageError when there is no source."""
     names = [str(source["name"]) for source in client.list_items(kb_path(kb, "sources"))]
     if not names:
-        raise click.UsageError("there is no source yet: `kb sources add FOLDER` makes one")
+        raise click.UsageError("there is no source yet: `kb sources add FOLDER_OR_URL` makes one")
     return names
 
 
@@ -69,11 +70,12 @@ def sync_path(kb: str, name: str) -> str:
 
 
 def wait_for_syncs(client: Client, job_ids: Sequence[str]) -> list[Job]:
-    """The jobs as they ended, one after the other: how much there is to do is known only once a folder was listed."""
+    """The jobs as they ended, one after the other: how much there is to do is known only once a folder was listed, and
+    of a site it shows as its pages are found."""
     jobs = []
     for job_id in job_ids:
         with show_stage("syncing", wait_for_total(client, job_id)) as stage:
-            jobs += watch_jobs(client, [job_id], stage)
+            jobs += watch_jobs(client, [job_id], stage, grows=True)
     return jobs
 
 
@@ -108,6 +110,8 @@ def write_plans(output: Output, plans: Iterable[tuple[str, Mapping[str, Any]]]) 
         if rows:
             output.write_table(("", "path", ""), rows)
         output.say(f"{name}: {show_counts(plan)}")
+        if plan.get("complete") is False:
+            output.say(f"{name}: the site was not seen to its end in the time that a dry run has")
 
 
 def write_report(output: Output, ended: Iterable[tuple[str, Job]]) -> None:
@@ -122,6 +126,18 @@ def write_report(output: Output, ended: Iterable[tuple[str, Job]]) -> None:
         if job.get("message"):
             code = f"{job['code']}: " if job.get("code") else ""
             output.write_text(f"  {code}{job['message']}")
+        write_faults(output, job.get("result") or {})
+
+
+def write_faults(output: Output, result: Mapping[str, Any]) -> None:
+    """What did not come in, and pages that are not there any more."""
+    failures, gone = result.get("failures") or [], result.get("gone") or []
+    lines = [f"{one['path']}: {one['code']}: {one['detail']}" for one in failures]
+    lines += [f"{one['path']}: gone for {one['nights']} nights ({one['code']})" for one in gone]
+    for line in lines[:MOST_TOLD]:
+        output.write_text(f"  {put_on_one_line(line)}")
+    if len(lines) > MOST_TOLD:
+        output.write_text(f"  and {len(lines) - MOST_TOLD} more: kb jobs show has them all")
 
 
 def show_counts(result: Mapping[str, Any]) -> str:

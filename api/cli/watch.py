@@ -21,8 +21,9 @@ def job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
-def watch_jobs(client: Client, job_ids: Sequence[str], stage: Stage) -> list[Job]:
-    """The jobs as they ended, in the order given; `stage` is advanced by what they have done. Raises CallFailed."""
+def watch_jobs(client: Client, job_ids: Sequence[str], stage: Stage, *, grows: bool = False) -> list[Job]:
+    """The jobs as they ended, in the order given; `stage` is advanced by what they have done, and resized to what they
+    have to do where that `grows` under way. Raises CallFailed."""
     seen: dict[str, Job] = {}
     pause = FIRST_PAUSE_S
     while waiting := [job_id for job_id in job_ids if not is_finished(seen.get(job_id))]:
@@ -30,6 +31,8 @@ def watch_jobs(client: Client, job_ids: Sequence[str], stage: Stage) -> list[Job
         for job_id in waiting[:ASKED_AT_ONCE]:
             seen[job_id] = client.get(job_path(job_id), attempts=ATTEMPTS)
         moved = count_done(seen) - before
+        if grows and (total := sum(int(job.get("total") or 0) for job in seen.values())):
+            stage.resize(total)
         stage.advance(moved)
         if all(is_finished(seen[job_id]) for job_id in waiting[:ASKED_AT_ONCE]):
             continue

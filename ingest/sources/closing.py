@@ -30,7 +30,8 @@ MOST_TOLD = 200  # failures and skipped files that a job's result names
 @dataclass(kw_only=True, slots=True)
 class Night(ABC):
     """One run on its way. `faults` are wanted files or pages that did not come in or could not be indexed; `whole`
-    counts the documents that lack nothing any more, `before` what was counted of the run before it began to index."""
+    counts the documents that lack nothing any more; `before` and `failed` are what was done and what failed before the
+    run began to index."""
 
     job: Job
     source: Source
@@ -39,6 +40,7 @@ class Night(ABC):
     faults: list[Fault] = field(default_factory=list)
     whole: int = 0
     before: int = 0
+    failed: int = 0
     counts: dict[str, int] = field(default_factory=lambda: {"chunks": 0, "embedded": 0})
 
     @abstractmethod
@@ -157,4 +159,4 @@ def succeed(result: Mapping[str, Any]) -> Outcome:
 
 def _measure(night: Night) -> Progress:
     done = night.before + night.whole + len(night.faults)
-    return Progress(stage="index", done=done, failed=len(night.faults))
+    return Progress(stage="index", done=done, failed=night.failed + len(night.faults))

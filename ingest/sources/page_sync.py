@@ -178,11 +178,12 @@ class PageSync:
     def _record(self, night: PageNight, batch: _Batch, crawl: Crawl, *, is_last: bool = False) -> None:
         look, progress = night.look, crawl.progress
         night.before = len(look.places) + len(look.failures) + len(look.skips)
+        night.failed = len(look.failures)
         left = len(look.fresh) if is_last else progress.left
         told = Progress(
             stage="fetch",
             done=night.before,
-            failed=len(look.failures),
+            failed=night.failed,
             total=night.before + left,
             message=f"{progress.asked} asked, {progress.found} found, {progress.left} to go",
         )

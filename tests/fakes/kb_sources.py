@@ -1,4 +1,5 @@
-"""The sources of the small server in `fakes/kb_server.py`. A sync of a source called `bad` ends as failed."""
+"""The sources of the small server in `fakes/kb_server.py`. A sync of a source called `bad` ends as failed, one
+of `flawed` with pages that did not come."""
 
 from __future__ import annotations
 
@@ -21,6 +22,15 @@ PLAN: dict[str, Any] = {
 }
 
 Answer = tuple[int, dict[str, Any] | None]
+
+
+def flaw(ending: dict[str, Any], failures: int) -> dict[str, Any]:
+    """A sync that so many pages did not come to, and one that is gone."""
+    site = "https://flawed.test"
+    told = {"code": "fetch_http_503", "detail": "it answers 503"}
+    failed = [{"path": f"{site}/{number}", **told} for number in range(failures)]
+    gone = [{"path": f"{site}/gone", "code": "fetch_http_404", "nights": 2}]
+    return {**ending, "failed": failures, "result": {**ending["result"], "failures": failed, "gone": gone}}
 
 
 class FakeSources:
@@ -46,7 +56,8 @@ class FakeSources:
                 del self.by_name[name]
                 return 204, None
             case ("POST", [name, "sync"]) if name in self.by_name:
-                return (200, PLAN) if body.get("dry_run") else self.sync(name)
+                complete = {} if name == "docs" else {"complete": False}
+                return (200, PLAN | complete) if body.get("dry_run") else self.sync(name)
         return None
 
     def plan(self, source: dict[str, Any]) -> dict[str, Any]:
@@ -58,5 +69,7 @@ class FakeSources:
         ending = {"total": 3, "message": "", "code": None, "result": {"added": 3, "removed": 0}}
         if name == "bad":
             ending = {"ending": "failed", "message": "there is no folder", "code": "root_missing"}
+        if name.startswith("flawed"):
+            ending = flaw(ending, 25 if name.endswith("much") else 1)
         self.jobs[job_id] = {**job, **ending}
         return 202, {"job_id": job_id}

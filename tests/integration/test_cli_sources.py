@@ -62,8 +62,53 @@ def test_add_sends_what_was_said_and_an_absolute_folder(
     assert run("sources", "add", "/").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "kind", "uri"),
+    [
+        (["https://www.docs.test/guide/"], "docs.test", "web", "https://www.docs.test/guide/"),
+        (["https://docs.test:8443/a", "http://docs.test/b"], "docs.test", "web", "https://docs.test:8443/a http://docs.test/b"),
+        (["https://docs.test/sitemap.xml"], "docs.test", "sitemap", "https://docs.test/sitemap.xml"),
+        (["HTTPS://docs.test/sitemap.XML.gz"], "docs.test", "sitemap", "HTTPS://docs.test/sitemap.XML.gz"),
+        (["https://docs.test/robots.txt"], "docs.test", "sitemap", "https://docs.test/robots.txt"),
+        (["https://docs.test/feed.xml", "--kind", "web"], "docs.test", "web", "https://docs.test/feed.xml"),
+        (["https://docs.test/map", "--kind", "sitemap", "--name", "n"], "n", "sitemap", "https://docs.test/map"),
+    ],
+)  # fmt: skip
+def test_addresses_are_web_pages_or_sitemaps(
+    server: KbServer, run: Run, words: list[str], name: str, kind: str, uri: str
+) -> None:
+    assert run("sources", "add", *words).exit_code == 0
+    assert read_sent(server) == {"name": name, "kind": kind, "uri": uri}
+
+
+def test_bounds_of_a_crawl_are_sent_and_changed(server: KbServer, run: Run) -> None:
+    run("sources", "add", "https://docs.test/", "--depth", "3", "--max-pages", "50", "--include", "/zh/*")
+    sent = {"depth": 3, "max_pages": 50, "include": ["/zh/*"]}
+    assert read_sent(server) == {"name": "docs.test", "kind": "web", "uri": "https://docs.test/", **sent}
+    addresses = ["--address", "https://docs.test/a", "--address", "https://docs.test/b"]
+    run("sources", "edit", "docs.test", "--depth", "0", "--max-pages", "9", *addresses)
+    assert read_sent(server) == {"depth": 0, "max_pages": 9, "uri": "https://docs.test/a https://docs.test/b"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["add", "/srv/a", "/srv/b"],
+        ["add", "/srv/a", "https://docs.test/"],
+        ["add", "/srv/a", "--kind", "web"],
+        ["add"],
+        ["add", "https://docs.test/", "--kind", "folder"],
+        ["add", "https:///x"],
+        ["edit", "x", "--folder", "/srv", "--address", "https://docs.test/"],
+    ],
+)
+def test_what_is_no_source(server: KbServer, run: Run, words: list[str]) -> None:
+    assert run("sources", *words).exit_code == 2
+    assert all(one.method == "GET" for one in server.requests)
+
+
 def test_sources_are_listed_and_shown(server: KbServer, run: Run) -> None:
-    assert run("sources").stderr == "no sources: `kb sources add FOLDER` makes one\n"
+    assert run("sources").stderr == "no sources: `kb sources add FOLDER_OR_URL` makes one\n"
     run("sources", "add", "/srv/docs", "--schedule", "30 2 * * *", "--timezone", "Asia/Shanghai")
     run("sources", "add", "/srv/b", "--exclude", "x", "--exclude", "y")
     lines = run("sources").stdout.splitlines()
@@ -164,10 +209,26 @@ def test_all_sources_are_synced_and_one_failure_is_the_exit_code(server: KbServe
     ]
 
 
+def test_what_did_not_come_and_what_is_gone_is_told_with_its_code(server: KbServer, run: Run) -> None:
+    run("sources", "add", "https://flawed.test/", "--name", "flawed")
+    result = run("sync", "flawed")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "flawed: succeeded: 3 added, 0 removed",
+        "  https://flawed.test/0: fetch_http_503: it answers 503",
+        "  https://flawed.test/gone: gone for 2 nights (fetch_http_404)",
+    ]
+    run("sources", "add", "https://flawed.test/", "--name", "flawed-much")
+    lines = run("sync", "flawed-much").stdout.splitlines()
+    assert (len(lines), lines[-1]) == (22, "  and 6 more: kb jobs show has them all")
+    plan = run("sync", "flawed", "--dry-run")
+    assert plan.stderr.splitlines()[-1].startswith("flawed: the site was not seen to its end")
+
+
 def test_what_sync_is_not_told(server: KbServer, run: Run) -> None:
     assert "name a source, or say --all" in run("sync").stderr
     assert run("sync", "docs", "--all").exit_code == 2
-    assert "kb sources add FOLDER" in run("sync", "--all").stderr
+    assert "kb sources add FOLDER_OR_URL" in run("sync", "--all").stderr
     assert run("sync", "docs").stderr.startswith("source_not_found: ")
     server.faults = [Fault("/docs/sync", 409, "some_code")]
     assert run("sync", "docs").exit_code == 4

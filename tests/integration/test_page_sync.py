@@ -216,10 +216,13 @@ def test_a_site_that_is_down_changes_nothing_and_fails(later: PageNights, store:
 
 def test_content_that_cannot_be_read_fails_once_and_waits(later: PageNights, store: Store) -> None:
     later.write("/a", "BAD no_text")
+    other = f"{SITE}/%E6%96%87%E6%A1%A3/b"
+    later.site.statuses[other] = 503
     job = later.run()
-    assert count(job) == {"failed": 1, "unchanged": 2}
+    assert (count(job), job.failed) == ({"failed": 2, "unchanged": 1}, 2)
+    del later.site.statuses[other]
     assert job.result is not None
-    assert [fault["code"] for fault in job.result["failures"]] == ["no_text"]
+    assert [fault["code"] for fault in job.result["failures"]] == ["fetch_http_503", "no_text"]
     assert later.visible() == SHOWN
     parsed = []
     for _ in range(7):
