@@ -4,9 +4,9 @@ Two pages are asked at a time, but judged one after the other in the order of th
 places: which pages are found, and in which order, follows from the site and not from how fast it answers. A page that
 another one calls its true address is asked out of turn and judged before it.
 
-What the last run knew costs one conditional question a page: an unchanged page's links are remembered. They stand in
-for a page that does not come, too, so that what it links to is not lost with it. And when so much fails that nothing
-can be said of the rest, each page that was known and not met is told as lost, not as gone.
+What the last run knew costs one conditional question a page: an unchanged page's links are remembered. So are those of
+a page that does not come, gone or not, for as long as it is among what is known: what it links to is not lost with it.
+And when so much fails that nothing can be said of the rest, each page that was known and not met is told as lost.
 """
 
 from __future__ import annotations
@@ -184,12 +184,13 @@ class Crawl:
             return
         is_gone = isinstance(error, FetchFailed) and error.is_gone
         self._count_failure(error, is_gone=is_gone)
-        known = None if is_gone else self._memory.find(place.url)
-        if known is None:
+        known = self._memory.find(place.url)
+        if known is None or is_gone:
             yield Lost(url=place.url, error=error)
         elif not self._judge.is_kept(name := name_page(known)):
             self._keep(name, known)
             yield Lost(url=name, error=error)
+        if known is not None:
             self._follow(known, place.depth)
 
     def _count_failure(self, error: DocumentFailed, *, is_gone: bool) -> None:

@@ -28,5 +28,5 @@ class Memory:
         return self._asked.get(url) or self._led.get(url)
 
     def iter_names(self) -> Iterator[str]:
-        """The pages' addresses, each once."""
-        yield from dict.fromkeys(map(name_page, self._asked.values()))
+        """The addresses of the pages that may be documents, each once."""
+        yield from dict.fromkeys(name_page(page) for page in self._asked.values() if not page.noindex)
