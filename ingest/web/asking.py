@@ -46,15 +46,15 @@ class Asker:
         self._scope = scope
 
     def ask(self, url: str) -> Answer:
-        """Raises DocumentFailed."""
+        """Raises DocumentFailed (`out_of_scope`: it leads to another site; otherwise as the fetcher does)."""
         known = self._memory.find(url)
         if known is not None and known.is_staged:
             return Answer(page=known, fetched=None, is_unchanged=False)
         fetched = self._site.fetcher.fetch(url, (known.validators or None) if known else None)
-        led = normalise_url(fetched.url)
+        led = self._find_led(fetched)
         if fetched.is_unchanged and (known is None or led != known.url):
             fetched = self._site.fetcher.fetch(url)  # it leads elsewhere now: the validators were another page's
-            led = normalise_url(fetched.url)
+            led = self._find_led(fetched)
         if fetched.is_unchanged and known is not None:
             page = replace(known, validators=fetched.validators or known.validators)
             return Answer(page=page, fetched=fetched, is_unchanged=True)
@@ -63,6 +63,12 @@ class Asker:
             page = replace(known, validators=fetched.validators, content_type=fetched.content_type)
             return Answer(page=page, fetched=fetched, is_unchanged=True)
         return self._read(fetched, SeenPage(url=led, sha256=sha256), known)
+
+    def _find_led(self, fetched: Fetched) -> str:
+        led = normalise_url(fetched.url)
+        if not self._scope.holds(led):
+            raise FetchFailed("out_of_scope", f"leads to another site: {led}", passing=False)
+        return led
 
     def _read(self, fetched: Fetched, page: SeenPage, known: SeenPage | None) -> Answer:
         told = self._read_links(fetched, known)

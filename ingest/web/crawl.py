@@ -30,7 +30,7 @@ WIDTH = 2  # pages asked at a time
 MOST_ASKED = 3  # addresses for each page that is wanted: some lead to the same page, or nowhere
 MOST_FAILED = 10  # pages in a row that did not come: the site is down
 _DOWN = frozenset({None, 429, 502, 503, 504})  # not 500: pages that fail by themselves do not speak for the site
-_NOT_LOST = frozenset({"robots_denied", "url_too_long"})
+_NOT_LOST = frozenset({"robots_denied", "url_too_long", "out_of_scope"})
 _LINKING = frozenset({"noindex", "same_page"})  # no documents, but their links count; a copy gives none
 
 
@@ -58,15 +58,16 @@ class Crawl:
         self._starts = tuple(dict.fromkeys(map(normalise_url, plan.starts)))
         self._memory = Memory(known)
         self._wants = Filter(plan.include, plan.exclude).wants
-        scope = Scope(self._starts)
-        self._asker = Asker(site, self._memory, scope)
-        self._judge = Judge(scope, self._wants)
+        self._asker = Asker(site, self._memory, Scope(self._starts))
+        self._judge = Judge(self._wants)
         self._most_asked = max(plan.max_pages * MOST_ASKED, len(self._starts))
         self._frontier = Frontier(self._wants, self._most_asked)
         self._window: deque[_Asked] = deque()
         self._asked = 0
         self._found = 0
-        self._silent = len(self._starts)  # starts that are still to be judged; 0 once anything answered
+        self._silent = len(
+            set(map(find_key, self._starts))
+        )  # starts that are still to be judged; 0 once anything answered
         self._failures = 0  # in a row
         self._down: DocumentFailed | None = None  # why what was known and not met is lost
 
@@ -179,7 +180,10 @@ class Crawl:
     def _lose(self, place: Place, error: DocumentFailed) -> Iterator[Outcome]:
         self._judge.pass_over(place.key)
         if error.code in _NOT_LOST:
-            self._failures = self._silent = 0
+            if error.code == "out_of_scope":
+                self._count_failure(error, is_gone=False)  # all of a site that moved away
+            else:
+                self._failures = self._silent = 0
             yield Skipped(url=place.url, code=error.code, detail=error.detail)
             return
         is_gone = isinstance(error, FetchFailed) and error.is_gone

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from ingest.web.frontier import Place
 from ingest.web.memory import name_page
 from ingest.web.plan import SeenPage, Skipped
-from ingest.web.urls import Scope, find_key
+from ingest.web.urls import find_key
 
 
 class Judge:
     """`wants` tells whether an address may be a document."""
 
-    def __init__(self, scope: Scope, wants: Callable[[str], bool]) -> None:
-        self._scope = scope
+    def __init__(self, wants: Callable[[str], bool]) -> None:
         self._wants = wants
         self._kept: dict[str, str] = {}  # addresses of documents, by key
         self._bytes: dict[str, str] = {}  # and by the hash of their bytes
@@ -49,7 +48,6 @@ class Judge:
         target = self._kept.get(find_key(page.canonical), "") if page.canonical else ""
         twin = self._bytes.get(page.sha256, "")
         faults = (
-            (not self._scope.holds(page.url), "out_of_scope", f"leads to another site: {page.url}", ""),
             (page.noindex, "noindex", "asks not to be indexed", ""),
             (not self._wants(name), "excluded", f"{name} is not among what include and exclude leave", ""),
             (same, "same_page", f"is {same}", same),

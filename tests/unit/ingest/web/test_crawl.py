@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 from fakes.web_site import WebPage, WebSite
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.web.crawl import MOST_ASKED, MOST_FAILED, Crawl
@@ -461,11 +461,19 @@ def test_a_site_that_is_down_loses_nothing(page: WebPage) -> None:
     site = make_site(SITE)
     known = remember(run(site))
     site.pages = dict.fromkeys(site.pages, page)
-    for plan in (make_plan(), make_plan(TOP, f"{HOST}/a", f"{HOST}/b"), make_plan(depth=0)):
+    for starts in ([TOP], [TOP, "http://www.example.com/"], [TOP, f"{HOST}/a", f"{HOST}/b"], [TOP, *sorted(known)]):
+        plan = make_plan(*starts)
         with pytest.raises(Unavailable) as refused:
             run(site, plan, known)
         assert refused.value.code == "source_unavailable"
         assert TOP in refused.value.detail
+
+
+def test_a_site_that_moved_to_another_is_told_and_loses_nothing() -> None:
+    site = make_site({"/": WebPage(moved="https://other.org/")})
+    site.pages["https://other.org/"] = WebPage(text="其他")
+    with pytest.raises(Unavailable, match=r"out_of_scope: leads to another site: https://other\.org/"):
+        run(site)
 
 
 def test_one_start_that_answers_is_enough() -> None:
@@ -594,6 +602,7 @@ GRAPHS = st.dictionaries(
 )
 
 
+@settings(deadline=None)  # threads wait for each other on a busy machine
 @given(GRAPHS, st.integers(1, 8))
 def test_of_any_site_a_second_night_and_a_resumed_one_find_the_same(graph: dict[int, WebPage], number: int) -> None:
     pages = {f"/{place}": page for place, page in graph.items()} | {"/": WebPage(links=[f"/{n}" for n in range(7)])}
