@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from importlib.metadata import version
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ def build_fetcher(settings: Settings) -> WebFetcher:
 
 
 def name_agent(settings: Settings) -> str:
-    """What fetching calls itself, to servers and in what robots.txt says."""
+    """What the fetcher calls itself, also to a robots.txt."""
     return settings.fetch_user_agent or f"kb-server/{version('kb-server')}"
 
 
@@ -83,7 +84,8 @@ def _own_url(settings: Settings) -> str:
 
 
 def _find_host(url: str) -> str:
-    return (urlsplit(url).hostname or "").rstrip(".")
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return str(ipaddress.ip_address(host)) if ":" in host else host
 
 
 def _find_port(url: str) -> int:

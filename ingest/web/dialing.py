@@ -155,11 +155,12 @@ class Dialer:
             raise FetchFailed("url_forbidden", f"{host} is not fetched: {address} is {fault}", passing=False)
 
     def _find_own(self, address: str) -> str | None:
-        """Of an address that only the operator's networks open: what of the server's own stands there."""
-        if is_public(ipaddress.ip_address(address)):
-            return None
+        """What of the server's own stands there. The names of its hosts are looked up only where the operator's
+        networks open more than the internet: a public host is told by its name, for it may share its address."""
         if is_ours(address):
             return "this machine's own"
+        if is_public(ipaddress.ip_address(address)):
+            return None
         own = {found for name in self.reach.own_hosts for found in _resolve_quietly(self.resolver, name)}
         return "a host of this server's own" if address in own else None
 

@@ -50,6 +50,14 @@ class NoPoliteness:
         return 0.0
 
 
+class _NotPolite(Exception):
+    """What `Politeness.check` raised: trying again at once is the last thing that would be polite."""
+
+    def __init__(self, failure: FetchFailed) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchLimits:
     """`seconds` are for one attempt, all its redirects together, without waiting for turns."""
@@ -92,6 +100,8 @@ class WebFetcher:
         for attempt in count(1):
             try:
                 return self._follow(url, known or Validators())
+            except _NotPolite as refusal:
+                raise refusal.failure from None
             except FetchFailed as failure:
                 pause_s = failure.retry_after_s
                 if pause_s is None:
@@ -105,7 +115,7 @@ class WebFetcher:
         left_s = self._limits.seconds
         for _ in range(self._limits.redirects + 1):
             checked = self._check(url)
-            self._politeness.check(checked.url)
+            self._ask_leave(checked.url)
             with self._turns.take(checked.host, self._politeness.find_delay(checked.url)):
                 began = self._time.clock()
                 answer = self._ask(checked, known, left_s)
@@ -119,6 +129,12 @@ class WebFetcher:
             f"{show_url(url)} is redirected more than {self._limits.redirects} times",
             passing=False,
         )
+
+    def _ask_leave(self, url: str) -> None:
+        try:
+            self._politeness.check(url)
+        except FetchFailed as failure:
+            raise _NotPolite(failure) from None
 
     def _check(self, url: str) -> CheckedUrl:
         try:

@@ -307,6 +307,19 @@ def test_what_a_site_asks_for_is_done_at_each_redirect(web: RawWeb, fetching: Fe
     assert robots.checked == [f"{web.url}{path}" for path in ("/", "/b", "/c", "/private/x")]
 
 
+def test_a_robots_txt_that_does_not_come_is_not_asked_for_again_and_again(web: RawWeb) -> None:
+    class Closed(Robots):
+        def check(self, url: str) -> None:
+            super().check(url)
+            raise FetchFailed("fetch_http_503", "the site's robots.txt does not come", status=503, passing=True)
+
+    fetching, closed = Fetching(web.port, retries=2), Closed()
+    with pytest.raises(FetchFailed) as failed:
+        fetching.fetcher.with_politeness(closed).fetch(web.url)
+    assert (failed.value.code, failed.value.is_passing) == ("fetch_http_503", True)
+    assert (closed.checked, fetching.time.slept, web.asked) == ([f"{web.url}/"], [], [])
+
+
 def test_waiting_for_turns_does_not_count_against_the_answer(web: RawWeb, fetching: Fetching) -> None:
     web.pages = {f"/{number}": redirect(f"/{number + 1}") for number in range(5)} | {"/5": say(200, PAGE)}
     assert fetching.fetcher.with_politeness(Robots()).fetch(f"{web.url}/0").body == PAGE

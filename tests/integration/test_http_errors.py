@@ -13,7 +13,8 @@ from kb.errors import Conflict, Gone, InvalidInput, KbError, NotFound, StaleLeas
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "errors.md").read_text("utf-8")
-RAISED = {"InvalidInput", "BadRequest", "NotFound", "Conflict", "Gone", "Unavailable", "DocumentFailed", "StartRefused"}
+RAISED = {"InvalidInput", "BadRequest", "NotFound", "Conflict", "Gone", "Unavailable", "DocumentFailed"}
+RAISED |= {"FetchFailed", "StartRefused"}
 HTTP = {"InvalidInput": InvalidInput, "NotFound": NotFound, "Conflict": Conflict, "Gone": Gone}
 OTHER_CALLS = {"Problem", "PydanticCustomError"}
 ONLY_WORKERS = {"stale_lease"}  # never leaves a worker

@@ -62,7 +62,7 @@ def test_own_hosts_are_never_fetched() -> None:
             host="10.1.0.2",
             embedding="https://embed.corp/v1",
             embedding_model="m",
-            reranker="http://[fd12::9]:8001/v1",
+            reranker="http://[FD12:0::9]:8001/v1",
             reranker_model="m",
             database_url="postgresql://kb:secret@db.corp:5432/kb",
             **LLM,
