@@ -90,4 +90,6 @@ def _find_host(url: str) -> str:
 
 def _find_port(url: str) -> int:
     parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.port is not None:  # 0 is one that the system chooses
+        return parts.port
+    return 443 if parts.scheme == "https" else 80

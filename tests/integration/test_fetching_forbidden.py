@@ -12,13 +12,14 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from fakes.fetching import Fetching
+from fakes.fetching import Fetching, Names
 from fakes.forbidden import ADDRESSES, HOSTS, write_host
 from fakes.network import WATCH
 from fakes.raw_web import RawWeb, redirect, say
 
 from ingest.web.addresses import Reach
-from ingest.web.dialing import is_ours, resolve
+from ingest.web.dialing import Dialer, is_ours, resolve
+from kb.errors import FetchFailed
 
 PUBLIC = "93.184.216.34"
 
@@ -113,6 +114,19 @@ def test_all_public_answers_are_tried_in_their_order_and_not_without_end() -> No
         failed = fetching.fail("https://many.test/")
     assert (failed.code, failed.is_passing) == ("fetch_unreachable", True)
     assert begun == [f"93.184.216.{last}:443" for last in range(1, 5)]
+
+
+def test_a_name_is_checked_without_a_connection() -> None:
+    """As when a source is made: what is asked then is only whether it could be fetched now."""
+    names = Names({"good.test": [[PUBLIC]], "evil.test": [[PUBLIC, "10.0.0.1"]]})
+    dialer = Dialer(reach=Reach(), resolver=names)
+    before = WATCH.connects
+    dialer.check("good.test", 443)
+    dialer.check(PUBLIC, 80)
+    for host, code in [("evil.test", "url_forbidden"), ("127.0.0.1", "url_forbidden"), ("none.test", "fetch_dns")]:
+        with pytest.raises(FetchFailed, match=code):
+            dialer.check(host, 80)
+    assert WATCH.connects == before
 
 
 def test_loopback_is_reached_at_its_declared_port_and_a_public_address_is_not(web: RawWeb) -> None:

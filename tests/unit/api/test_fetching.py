@@ -103,6 +103,10 @@ def test_port_80_is_a_port_of_a_server_that_names_none() -> None:
     assert "80 is a port" in refuse(fetch_loopback_ports="80", llm_base_url="http://localhost/v1", llm_model="m")
 
 
+def test_a_port_that_the_system_chooses_is_none_of_these() -> None:
+    assert build_reach(Settings(port=0, fetch_loopback_ports="80")).loopback_ports == {80}
+
+
 def test_the_start_looks_at_it() -> None:
     with pytest.raises(StartRefused, match="KB_FETCH_NETWORKS"):
         check_settings(Settings(fetch_networks="127.0.0.0/8"))

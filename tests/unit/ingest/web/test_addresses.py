@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 from fakes.forbidden import ADDRESSES, NETWORKS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.web.addresses import PUBLIC, Reach, find_fault, find_never, is_public, unwrap
@@ -53,6 +53,7 @@ DENIED_V4 = st.one_of([st.integers(int(network[0]), int(network[-1])) for networ
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
+@settings(deadline=None)
 @given(four=st.integers(0, 2**32 - 1))
 def test_what_was_wrapped_is_found(wrapper: str, four: int) -> None:
     wrapped = ipaddress.IPv6Address(WRAPPERS[wrapper](four))
@@ -60,6 +61,7 @@ def test_what_was_wrapped_is_found(wrapper: str, four: int) -> None:
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
+@settings(deadline=None)
 @given(four=DENIED_V4)
 def test_a_denied_address_is_denied_in_every_wrapper(wrapper: str, four: int) -> None:
     """Even where an operator has opened the wrapper: with everything of IPv6 opened, what is inside decides."""
@@ -68,6 +70,7 @@ def test_a_denied_address_is_denied_in_every_wrapper(wrapper: str, four: int) ->
     assert find_fault(wrapped, 80, Reach(networks=(ipaddress.ip_network("::/0"),)))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_denied_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     denied = any(address in network for network in map(ipaddress.ip_network, NETWORKS))
@@ -76,6 +79,7 @@ def test_nothing_denied_is_public(address: ipaddress.IPv4Address | ipaddress.IPv
     assert (fault is None) <= address.is_global
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_holds_no_other(address: ipaddress.IPv4Address) -> None:
     assert list(unwrap(address)) == []

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from fakes.forbidden import ADDRESSES, HOSTS, write_host
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.web.addresses import Reach, is_public
@@ -205,6 +205,7 @@ def test_a_link_that_cannot_be_read_is_refused(reference: str) -> None:
     assert refused.value.code == "bad_url"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_whatever_passes_is_asked_where_the_check_looked(text: str) -> None:
     """No text gets through with a host that another reader would read otherwise."""
@@ -216,6 +217,7 @@ def test_whatever_passes_is_asked_where_the_check_looked(text: str) -> None:
             assert checked.url.startswith(f"{checked.scheme}://{checked.authority}/")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["{}", "0x{:x}", "0{:o}"]), st.integers(1, 4))
 def test_numbers_are_read_as_inet_aton_reads_them(number: int, form: str, count: int) -> None:
     """`inet_aton` is what resolvers use. Whatever it makes of a host is what is judged."""

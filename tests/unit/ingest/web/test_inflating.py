@@ -8,7 +8,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.web.inflating import MOST_RATIO, read_body
@@ -30,11 +30,13 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("coding", CODERS)
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), size=st.integers(1, 40))
 def test_what_was_coded_comes_back(coding: str, data: bytes, size: int) -> None:
     assert read_body(cut(CODERS[coding](data), size), coding, MOST) == data
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), size=st.integers(1, 40))
 def test_deflate_without_its_header_comes_back(data: bytes, size: int) -> None:
     assert read_body(cut(deflate_raw(data), size), "deflate", MOST) == data
