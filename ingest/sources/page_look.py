@@ -8,7 +8,7 @@ more goes at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ingest.sources.intake import Fault
@@ -17,6 +17,7 @@ from ingest.web.plan import Found, Lost, Outcome, Skipped
 from kb.types import AsidePage, KnownPage, PageContent, PageMiss, PageOrigin
 
 GONE_NIGHTS = 3
+COPY = "duplicate_content"
 KEPT_OUT = "kept_out"  # a page whose document a user deleted
 NIGHT = timedelta(hours=12)
 
@@ -29,6 +30,16 @@ class WantedPage:
     origin: PageOrigin
     body: bytes = field(default=b"", repr=False)
     content: PageContent | None = None
+    copy_of: str | None = None  # last night it said the same as that page, and its bytes are what they were
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """A page that this job is done with though no row says so: why it is no document, or the copy that it is."""
+
+    aside: AsidePage
+    detail: str = ""
+    copy: WantedPage | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,7 +49,7 @@ class PageLook:
 
     The rest is what was found so far: `places` in the order of the crawl, `fresh` pages to index, `unchanged` ones with
     what their server says of them now, `failing` ones whose bytes failed before, those that stay though they did not
-    come (`kept`) and of these the ones that are `gone`.
+    come (`kept`) and of these the ones that are `gone`. `decided` is handed on from slice to slice of a job.
     """
 
     known: Mapping[str, KnownPage]
@@ -47,6 +58,7 @@ class PageLook:
     now: datetime
     again: bool = False
     force: bool = False
+    decided: dict[str, Decided] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
     fresh: dict[str, PageOrigin] = field(default_factory=dict)
     unchanged: dict[str, PageOrigin] = field(default_factory=dict)
@@ -56,7 +68,7 @@ class PageLook:
     skips: list[Fault] = field(default_factory=list)
     next_aside: dict[str, AsidePage] = field(default_factory=dict)
     kept_out: int = 0
-    copies: list[tuple[WantedPage, AsidePage]] = field(default_factory=list)
+    copies: list[WantedPage] = field(default_factory=list)
     by_asked: dict[str, KnownPage] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +90,7 @@ class PageLook:
         page = self.known.get(found.url)
         if page is not None and page.deleted and not self.again:
             self.kept_out += 1
-            self.set_aside(AsidePage(url=found.url, code=KEPT_OUT, origin=origin))
+            self._set_aside(AsidePage(url=found.url, code=KEPT_OUT, origin=origin), "")
             return None
         if page is not None and page.failed is not None:
             return self._judge_failed(found, origin, page, page.failed)
@@ -102,8 +114,8 @@ class PageLook:
         return WantedPage(url=found.url, origin=origin, content=failed)
 
     def _want(self, found: Found, origin: PageOrigin) -> WantedPage | None:
-        if found.fetched is None:  # staged by this job already
-            self.fresh[found.url] = origin
+        if found.fetched is None:
+            self._take_up(found.url, origin)
             return None
         before = self.aside.get(found.url)
         wanted = self._find_bytes(found, origin, found.fetched.body)
@@ -112,10 +124,25 @@ class PageLook:
                 self.skip_page(found.url, before.code, "as it was on the night before", origin)
             return None
         if before is not None and before.copy_of is not None and found.is_unchanged:
-            self.copies.append((wanted, before))
-            return None
+            return replace(wanted, copy_of=before.copy_of)
         self.fresh[found.url] = origin
         return wanted
+
+    def _take_up(self, url: str, origin: PageOrigin) -> None:
+        """A page that an earlier slice of this job was done with: it is staged, unless it was decided to be none."""
+        decided = self.decided.get(url)
+        if decided is None:
+            self.fresh[url] = origin
+        elif decided.copy is not None:
+            self.copies.append(decided.copy)
+        else:
+            self.skip_page(url, decided.aside.code, decided.detail, origin)
+
+    def hold_copy(self, wanted: WantedPage) -> None:
+        """A copy whose bytes are stored, until it is known whether the other page still says the same."""
+        self.copies.append(wanted)
+        aside = AsidePage(url=wanted.url, code=COPY, origin=wanted.origin, copy_of=wanted.copy_of)
+        self.decided[wanted.url] = Decided(aside=aside, copy=wanted)
 
     def _find_bytes(self, found: Found, origin: PageOrigin, body: bytes) -> WantedPage | None:
         """Without a body its server says that they are those that the page had at its last address."""
@@ -131,9 +158,10 @@ class PageLook:
         """Once the crawl has ended: pages that said the same as one that does not say so any more. The other copies are
         what they were."""
         needed = []
-        for wanted, before in self.copies:
-            if before.copy_of in self.unchanged or before.copy_of in self.kept or before.copy_of in self.failing:
-                self.skip_copy(wanted.url, before.copy_of or "", wanted.origin)
+        for wanted in self.copies:
+            original = wanted.copy_of
+            if original in self.unchanged or original in self.kept or original in self.failing:
+                self.skip_copy(wanted.url, original or "", wanted.origin)
             else:
                 self.fresh[wanted.url] = wanted.origin
                 needed.append(wanted)
@@ -143,21 +171,23 @@ class PageLook:
         self.skips.append(Fault(path=skipped.url, code=skipped.code, detail=skipped.detail))
         if skipped.page is not None:
             origin = make_origin(skipped.url, skipped.page)
-            self.set_aside(AsidePage(url=skipped.url, code=skipped.code, origin=origin, copy_of=skipped.same_as))
+            aside = AsidePage(url=skipped.url, code=skipped.code, origin=origin, copy_of=skipped.same_as)
+            self._set_aside(aside, skipped.detail)
 
     def skip_page(self, url: str, code: str, detail: str, origin: PageOrigin) -> None:
         """A page that was found and is no document."""
         self.fresh.pop(url, None)
         self.skips.append(Fault(path=url, code=code, detail=detail))
-        self.set_aside(AsidePage(url=url, code=code, origin=origin))
+        self._set_aside(AsidePage(url=url, code=code, origin=origin), detail)
 
     def skip_copy(self, url: str, original: str, origin: PageOrigin) -> None:
         self.fresh.pop(url, None)
-        self.skips.append(Fault(path=url, code="duplicate_content", detail=f"it says the same as {original}"))
-        self.set_aside(AsidePage(url=url, code="duplicate_content", origin=origin, copy_of=original))
+        self.skips.append(Fault(path=url, code=COPY, detail=f"it says the same as {original}"))
+        self.next_aside[url] = AsidePage(url=url, code=COPY, origin=origin, copy_of=original)
 
-    def set_aside(self, page: AsidePage) -> None:
+    def _set_aside(self, page: AsidePage, detail: str) -> None:
         self.next_aside[page.url] = page
+        self.decided[page.url] = Decided(aside=page, detail=detail)
 
     def _judge_lost(self, lost: Lost) -> None:
         page = self.known.get(lost.url) or self.by_asked.get(lost.url)

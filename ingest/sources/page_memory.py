@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 
 from ingest.web.page import Fetched, Fetcher, Validators
 from ingest.web.plan import SeenPage
 from kb.errors import FetchFailed
-from kb.types import AsidePage, KnownPage, PageOrigin, StagedPage
+from kb.types import AsidePage, KnownPage, PageOrigin
 
 WAITS = "retry_later"
 
 
 class PatientFetcher:
-    """A Fetcher that leaves alone for now what failed on the nights before. `waiting` is until when, by address."""
+    """A Fetcher that leaves alone what failed: `waiting` pages, by address, on the nights before, and until when;
+    `failed` ones in this job, whatever slice of it. Thread-safe: each address is asked by one thread at a time."""
 
-    def __init__(self, fetcher: Fetcher, waiting: Mapping[str, KnownPage]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, waiting: Mapping[str, KnownPage], failed: MutableMapping[str, FetchFailed]
+    ) -> None:
         self._fetcher = fetcher
         self._waiting = waiting
+        self._failed = failed
 
     def fetch(self, url: str, known: Validators | None = None) -> Fetched:
+        if (failure := self._failed.get(url)) is not None:
+            raise FetchFailed(failure.code, failure.detail, status=failure.status, passing=failure.is_passing)
         page = self._waiting.get(url)
         if page is None:
-            return self._fetcher.fetch(url, known)
+            return self._ask(url, known)
         until = "" if page.retry_at is None else f" until {page.retry_at:%Y-%m-%d %H:%M} UTC"
         reason = f"it did not come {page.failures} times in a row ({page.miss_code}) and is left alone{until}"
         raise FetchFailed(WAITS, reason, passing=False)  # which says nothing of its site
+
+    def _ask(self, url: str, known: Validators | None) -> Fetched:
+        try:
+            return self._fetcher.fetch(url, known)
+        except FetchFailed as failure:
+            self._failed[url] = failure
+            raise
 
 
 def find_waiting(known: Mapping[str, KnownPage], now: datetime) -> dict[str, KnownPage]:
@@ -83,6 +96,7 @@ def iter_seen(
             yield page.origin.asked, recall_page(page.origin, is_staged=is_done, asks_anew=asks_anew)
 
 
-def iter_staged(staged: Mapping[str, StagedPage]) -> Iterator[tuple[str, SeenPage]]:
-    for page in staged.values():
-        yield page.origin.asked, recall_page(page.origin, is_staged=True)
+def iter_done(origins: Iterable[PageOrigin]) -> Iterator[tuple[str, SeenPage]]:
+    """Pages that this job is done with."""
+    for origin in origins:
+        yield origin.asked, recall_page(origin, is_staged=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,9 +51,11 @@ class PagePlanner:
     def _walk(self, source: Source, look: PageLook) -> bool:
         """Whether the crawl came to its end."""
         until = self._timer() + LONGEST_S
-        for outcome in self._crawler.open(source, look, dict(iter_seen(look.known, look.aside, job_id=""))):
+        for outcome in self._crawler.open(source, look, dict(iter_seen(look.known, look.aside, job_id="")), {}):
             wanted = look.judge(outcome)
-            if wanted is not None and wanted.body:
+            if wanted is not None and wanted.copy_of is not None:
+                look.hold_copy(replace(wanted, body=b""))
+            elif wanted is not None and wanted.body:
                 try:
                     self._intake.find_type(wanted.url, wanted.body, wanted.origin.content_type)
                 except InvalidInput as fault:

@@ -6,16 +6,16 @@ its progress. The brake comes behind the index, since only then is known which p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ingest.indexing import Indexer, allow_one
 from ingest.pipeline import Outcome
 from ingest.sources.closing import Closing, succeed
 from ingest.sources.page_intake import PageIntake
-from ingest.sources.page_look import KEPT_OUT, PageLook, WantedPage
-from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_seen, iter_staged
+from ingest.sources.page_look import KEPT_OUT, Decided, PageLook, WantedPage
+from ingest.sources.page_memory import PatientFetcher, find_waiting, iter_done, iter_seen
 from ingest.sources.page_night import PageNight
 from ingest.sources.sites import PAGES
 from ingest.web.crawl import Crawl
@@ -25,11 +25,21 @@ from ingest.web.urls import normalise_url
 from kb.catalog.catalog import Catalog
 from kb.catalog.leases import Progress
 from kb.catalog.source_pages import PageBatch
-from kb.errors import DocumentFailed, InvalidInput
+from kb.errors import DocumentFailed, FetchFailed, InvalidInput
 from kb.ports import Gate
 from kb.types import Job, KnownPage, Source, SourceFile, SourceKind
 
 BATCH = 16  # pages recorded together
+
+
+@dataclass(kw_only=True, slots=True)
+class JobMemory:
+    """What the slices of a job found that no row tells: pages that failed, and pages that are no documents. A worker
+    that takes the job up from another one finds it out anew."""
+
+    job_id: str = ""
+    failed: dict[str, FetchFailed] = field(default_factory=dict)
+    decided: dict[str, Decided] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +48,14 @@ class Crawler:
 
     site: Site
 
-    def open(self, source: Source, look: PageLook, seen: Mapping[str, SeenPage]) -> Crawl:
+    def open(
+        self, source: Source, look: PageLook, seen: Mapping[str, SeenPage], failed: MutableMapping[str, FetchFailed]
+    ) -> Crawl:
+        """`failed` is what is not to be asked once more, and takes up what fails now."""
         waiting = {} if look.force else find_waiting(look.known, look.now)
         if look.starts <= waiting.keys():  # then nothing would be known at all
             waiting = {}
-        fetcher = PatientFetcher(self.site.fetcher, waiting)
+        fetcher = PatientFetcher(self.site.fetcher, waiting, failed)
         return Crawl(make_plan(source), Site(fetcher=fetcher, link_reader=self.site.link_reader), seen)
 
 
@@ -102,6 +115,7 @@ class PageSync:
         self._closing = Closing(catalog, indexer, gate)
         self._intake = intake
         self._crawler = crawler
+        self._memory = JobMemory()
 
     def run(self, job: Job, is_stopping: Callable[[], bool], now: datetime) -> Outcome | None:
         """None when told to stop before the end.
@@ -113,9 +127,16 @@ class PageSync:
             return succeed(job.result)
         source = self._catalog.sources.get(job.params["source_id"])
         again, force = bool(job.params.get("include_deleted")), bool(job.params.get("force"))
+        memory, self._memory = self._memory, JobMemory(job_id=job.id)
+        if memory.job_id != job.id:
+            memory = JobMemory(job_id=job.id)
         look = open_look(self._catalog, source, now, force=force, again=again)
+        look.decided = memory.decided
         night = PageNight(job=job, source=source, is_stopping=is_stopping, now=now, look=look)
-        return self._carry_out(night) if self._fetch(night) else None
+        outcome = self._carry_out(night) if self._fetch(night, memory) else None
+        if outcome is None:  # else, also after an error, whoever runs this job again is to ask again
+            self._memory = memory
+        return outcome
 
     def _carry_out(self, night: PageNight) -> Outcome | None:
         space_id = self._closing.index(night)
@@ -125,15 +146,18 @@ class PageSync:
         self._catalog.source_files.drop_staged(night.job, copies)
         return self._closing.brake(night) or self._closing.publish(night, space_id)
 
-    def _fetch(self, night: PageNight) -> bool:
+    def _fetch(self, night: PageNight, memory: JobMemory) -> bool:
         """Crawl, and bring in what is new or changed; False when told to stop."""
         look, staged = night.look, self._catalog.source_pages.list_staged(night.job)
         seen = dict(iter_seen(look.known, look.aside, night.job.id, asks_anew=look.force))
-        crawl = self._crawler.open(night.source, look, seen | dict(iter_staged(staged)))
+        done = [page.origin for page in staged.values()] + [one.aside.origin for one in look.decided.values()]
+        seen |= dict(iter_done(done))
+        before = {*memory.failed, *look.decided}
+        crawl = self._crawler.open(night.source, look, seen, memory.failed)
         is_stopping, batch = allow_one(night.is_stopping), _Batch()
         for outcome in crawl:
             self._take(night, outcome, batch)
-            is_over = _was_asked(outcome) and is_stopping()
+            is_over = _got_on(outcome, before) and is_stopping()
             if is_over or len(batch) >= BATCH:
                 self._record(night, batch, crawl)
             if is_over:
@@ -147,12 +171,18 @@ class PageSync:
     def _take(self, night: PageNight, outcome: CrawlOutcome, batch: _Batch) -> None:
         look = night.look
         wanted = look.judge(outcome)
-        if wanted is not None:
+        if wanted is not None and wanted.copy_of is not None:
+            self._hold_copy(look, wanted)
+        elif wanted is not None:
             self._bring_in(look, wanted, batch)
         elif isinstance(outcome, Found) and outcome.url in look.unchanged:
             page: KnownPage = look.known[outcome.url]
             if page.checked_by != night.job.id:
                 batch.unchanged.append(page.document_id)
+
+    def _hold_copy(self, look: PageLook, wanted: WantedPage) -> None:
+        content = wanted.content or self._intake.take(wanted.url, wanted.body, wanted.origin.content_type)
+        look.hold_copy(replace(wanted, body=b"", content=content))
 
     def _bring_in(self, look: PageLook, wanted: WantedPage, batch: _Batch) -> None:
         content, origin = wanted.content, wanted.origin
@@ -198,6 +228,6 @@ class PageSync:
         batch.unchanged.clear()
 
 
-def _was_asked(outcome: CrawlOutcome) -> bool:
-    """Whether the crawl got on: what was staged before is only gone through."""
-    return not isinstance(outcome, Found) or outcome.fetched is not None
+def _got_on(outcome: CrawlOutcome, before: Collection[str]) -> bool:
+    """Whether this is news: what earlier slices were done with is only gone through."""
+    return outcome.fetched is not None if isinstance(outcome, Found) else outcome.url not in before

@@ -37,6 +37,8 @@ class PageNights:
     gate: Gate | None = None
     now: datetime = FIRST_NIGHT
     source: Source = field(init=False)
+    _sync: PageSync | None = None
+    _sync_gate: Gate | None = None
 
     def __post_init__(self) -> None:
         self.store.parser = PageParser()
@@ -58,6 +60,16 @@ class PageNights:
 
     @property
     def sync(self) -> PageSync:
+        """One for all slices, as a worker has it, until `restart`."""
+        if self._sync is None or self._sync_gate is not self.gate:
+            self._sync, self._sync_gate = self._make_sync(), self.gate
+        return self._sync
+
+    def restart(self) -> None:
+        """As if another worker went on."""
+        self._sync = None
+
+    def _make_sync(self) -> PageSync:
         crawler = Crawler(site=Site(fetcher=self.site, link_reader=self.site))
         intake = PageIntake(self.store.blobs, 1_000_000)
         return PageSync(self.store.catalog, self.store.indexer, intake, crawler, self.gate)

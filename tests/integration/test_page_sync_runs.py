@@ -93,6 +93,40 @@ def test_pages_that_are_as_they_were_are_not_asked_twice_either(nights: PageNigh
     assert store.catalog.jobs.get(job.id).stage == "done"
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_pages_that_fail_or_are_none_keep_no_slice_from_getting_on(
+    nights: PageNights, store: Store, *, restarts: bool
+) -> None:
+    """A slice that asked for nothing but broken links and pictures must leave more behind than the one before."""
+    nights.write_all(FORTY)
+    for number in range(1, 30):
+        if number % 3 == 0:
+            del nights.site.pages[f"{SITE}/{number:02}"]
+        elif number % 3 == 1:
+            nights.site.pages[f"{SITE}/{number:02}"] = b"\x89PNG\r\n\x1a\n" + bytes([number]) * 100
+        else:
+            nights.write(f"/{number:02}", write_sentences(0), ad=str(number))
+    job = nights.run(Countdown(2, kills=False))
+    slices = 1
+    while job.state is JobState.QUEUED:
+        if restarts:
+            nights.restart()
+        nights.work(Countdown(2 + 40 * restarts, kills=False))
+        job = store.catalog.jobs.get(job.id)
+        slices += 1
+        assert slices < 60
+    assert count(job) == {"added": 11, "skipped": 29}
+    assert len(nights.site.take_asked()) <= (40 + slices if not restarts else 40 * slices)
+    nights.count_work()
+    job = nights.run(Countdown(2, kills=False))
+    while job.state is JobState.QUEUED:
+        nights.work(Countdown(2, kills=False))
+        job = store.catalog.jobs.get(job.id)
+    assert count(job) == {"unchanged": 11, "skipped": 29}
+    assert nights.count_work() == (0, 0)
+    assert store.check() == set()
+
+
 @pytest.mark.parametrize("place", ["fetch", "parse", "embed"])
 @pytest.mark.parametrize("at", [1, 2, 19])
 def test_a_run_killed_at_any_step_is_taken_up_and_leaves_no_trace_of_the_kill(
