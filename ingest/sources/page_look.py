@@ -45,7 +45,8 @@ class Decided:
 @dataclass(kw_only=True, slots=True)
 class PageLook:
     """`known` are the source's documents by address, `aside` what the last sync met and is no document. `starts` are
-    the pages that the source names. `again`: what a user deleted comes back; `force`: nothing is left alone.
+    the pages that the source names. `again`: what a user deleted comes back; `force`: nothing is left alone. Without
+    `keeps_links` no page's links are remembered: there are as many as all pages have together.
 
     The rest is what was found so far: `places` in the order of the crawl, `fresh` pages to index, `unchanged` ones with
     what their server says of them now, `failing` ones whose bytes failed before, those that stay though they did not
@@ -58,6 +59,7 @@ class PageLook:
     now: datetime
     again: bool = False
     force: bool = False
+    keeps_links: bool = True
     decided: dict[str, Decided] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
     fresh: dict[str, PageOrigin] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class PageLook:
 
     def _judge_found(self, found: Found) -> WantedPage | None:
         self.places.setdefault(found.url, len(self.places))
-        origin = make_origin(found.asked, found.page)
+        origin = make_origin(found.asked, found.page if self.keeps_links else replace(found.page, links=()))
         page = self.known.get(found.url)
         if page is not None and page.deleted and not self.again:
             self.kept_out += 1

@@ -12,6 +12,7 @@ from ingest.sources.intake import Fault
 from ingest.sources.page_look import GONE_NIGHTS, PageLook
 from kb.types import GateReport, KnownPage, PageOrigin, PagesSeen, StagedPage, SyncChange
 
+CRAWLED = "crawled"  # what a source of pages has for a listing: its links are remembered, if it follows any
 NEVER = 10**9  # a place behind all others
 KEYS = 3  # by which a page is known again
 
@@ -140,6 +141,7 @@ class PageNight(Night):
             source_id=self.source.id,
             seen_at=self.source.updated_at,
             removed=self.list_gone(),
+            listing_sha=CRAWLED,
             pages=PagesSeen(
                 at=self.now,
                 refreshed={known[url].document_id: o for url, o in look.unchanged.items() if _is_news(known[url], o)},

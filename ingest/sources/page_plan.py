@@ -15,9 +15,8 @@ from ingest.sources.intake import Fault
 from ingest.sources.look import MOST_TOLD
 from ingest.sources.page_intake import PageIntake
 from ingest.sources.page_look import GONE_NIGHTS, PageLook
-from ingest.sources.page_memory import iter_seen
 from ingest.sources.page_night import describe_waiting, find_moves
-from ingest.sources.page_sync import Crawler, open_look
+from ingest.sources.page_sync import Crawler, open_look, recall
 from kb.catalog.catalog import Catalog
 from kb.errors import InvalidInput
 from kb.ports import SyncPlanner
@@ -51,7 +50,7 @@ class PagePlanner:
     def _walk(self, source: Source, look: PageLook) -> bool:
         """Whether the crawl came to its end."""
         until = self._timer() + LONGEST_S
-        for outcome in self._crawler.open(source, look, dict(iter_seen(look.known, look.aside, job_id="")), {}):
+        for outcome in self._crawler.open(source, look, recall(source, look), {}):
             wanted = look.judge(outcome)
             if wanted is not None and wanted.copy_of is not None:
                 look.hold_copy(replace(wanted, body=b""))

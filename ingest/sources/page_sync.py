@@ -82,7 +82,15 @@ def open_look(catalog: Catalog, source: Source, now: datetime, *, force: bool = 
         now=now,
         force=force,
         again=again,
+        keeps_links=source.kind is SourceKind.WEB or bool(source.depth),
     )
+
+
+def recall(source: Source, look: PageLook, job_id: str = "") -> dict[str, SeenPage]:
+    """What a crawl is told of the pages, by the address to ask. Nothing, once links are to be followed that were not
+    remembered so far."""
+    known = {} if source.kind is SourceKind.SITEMAP and source.depth and source.listing_sha is None else look.known
+    return dict(iter_seen(known, look.aside, job_id, asks_anew=look.force))
 
 
 def _iter_starts(source: Source) -> Iterable[str]:
@@ -149,7 +157,7 @@ class PageSync:
     def _fetch(self, night: PageNight, memory: JobMemory) -> bool:
         """Crawl, and bring in what is new or changed; False when told to stop."""
         look, staged = night.look, self._catalog.source_pages.list_staged(night.job)
-        seen = dict(iter_seen(look.known, look.aside, night.job.id, asks_anew=look.force))
+        seen = recall(night.source, look, night.job.id)
         done = [page.origin for page in staged.values()] + [one.aside.origin for one in look.decided.values()]
         seen |= dict(iter_done(done))
         before = {*memory.failed, *look.decided}

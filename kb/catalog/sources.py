@@ -24,6 +24,8 @@ from kb.catalog.purge import Purged
 from kb.errors import Conflict, NotFound
 from kb.types import JobKind, Lane, Source, SourceKind
 
+LISTED_BY = ("uri", "include", "exclude", "depth")  # a listing holds for these alone
+
 Plan = Callable[[str | None, str], datetime | None]  # schedule and time zone → when it comes round next
 
 
@@ -99,7 +101,7 @@ class Sources:
             values = {**changes, "updated_at": datetime.now(UTC)}
             if (after.schedule, after.timezone) != (before.schedule, before.timezone):
                 values["next_run"] = plan(after.schedule, after.timezone)
-            if (after.uri, after.include, after.exclude) != (before.uri, before.include, before.exclude):
+            if any(getattr(after, name) != getattr(before, name) for name in LISTED_BY):
                 values["listing_sha"] = None
             connection.execute(update(t.source).where(t.source.c.id == source_id).values(**values))
             return _fetch(connection, source_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ingest.sources.page_intake import PageIntake
 from ingest.sources.page_plan import PagePlanner
 from ingest.sources.page_sync import Crawler
 from ingest.web.plan import Site
-from kb.types import Candidate, GateReport, JobState
+from kb.types import Candidate, GateReport, JobState, SourceKind
 
 FORTY = {"/": write_sentences(0), **{f"/{n:02}": write_sentences(n) for n in range(1, 40)}}
 
@@ -375,6 +376,27 @@ def test_no_more_pages_than_asked_for_and_no_deeper(store: Store) -> None:
     store.catalog.sources.update(nights.source.id, {"max_pages": 100}, lambda *_: None)
     assert count(nights.run()) == {"added": 1, "unchanged": 3}
     assert set(nights.visible()) == set(FOUR)
+
+
+def test_a_sitemaps_pages_are_followed_once_depth_says_so(store: Store) -> None:
+    nights = PageNights(store=store, kind=SourceKind.SITEMAP, uri=f"{SITE}/sitemap.xml", depth=0)
+    nights.site.pages[f"{SITE}/sitemap.xml"] = f"{SITE}/\n{SITE}/a\n"
+    nights.site.types[f"{SITE}/sitemap.xml"] = "text/plain"
+    nights.write_all(FOUR)
+    assert count(nights.run()) == {"added": 2}
+    assert all("links" not in json.loads(row["origin"]) for row in store.query("SELECT origin FROM version"))
+    assert count(nights.run()) == {"unchanged": 2}
+    store.catalog.sources.update(nights.source.id, {"depth": 1}, lambda *_: None)
+    nights.site.take_asked()
+    assert count(nights.run()) == {"added": 2, "unchanged": 2}
+    assert [conditional for _, conditional in nights.site.take_asked()].count(True) == 0
+    nights.write("/d", write_sentences(8))
+    nights.write("/a", FOUR["/a"], "/d")
+    assert count(nights.run()) == {"added": 1, "touched": 1, "unchanged": 3}
+    nights.site.take_asked()
+    assert count(nights.run()) == {"unchanged": 5}
+    assert [conditional for _, conditional in nights.site.take_asked()].count(False) == 1, "the sitemap"
+    assert nights.visible() == FOUR | {"/d": write_sentences(8)}
 
 
 def make_planner(nights: PageNights, *, seconds: float = 0.0) -> PagePlanner:
