@@ -134,7 +134,7 @@ class Crawl:
         """Puts a page behind the one it calls its true address; False where that one cannot be asked."""
         places = [number for number, other in enumerate(self._window) if other.place.key == find_key(target)]
         if not places:
-            place = self._frontier.jump(target, asked.place.depth)
+            place = self._frontier.jump(target, asked.place)
             if place is None:
                 return False
             self._window.appendleft(self._open(place, pool))
@@ -153,7 +153,7 @@ class Crawl:
             if skipped.same_as != place.url:  # had behind a redirect while this was under way
                 yield skipped
         if skipped is None or skipped.code in _LINKING or (skipped.code == "excluded" and place.is_named):
-            self._follow(page, place.depth)
+            self._follow(page, place)
 
     def _find(self, place: Place, answer: Answer) -> Found:
         url = name_page(answer.page)
@@ -173,9 +173,9 @@ class Crawl:
         for address in (url, page.url):
             self._frontier.drop(find_key(address))
 
-    def _follow(self, page: SeenPage, depth: int) -> None:
-        if depth < self._plan.depth and not page.nofollow:
-            self._frontier.add_links(page.url, page.links, depth + 1)
+    def _follow(self, page: SeenPage, place: Place) -> None:
+        if place.depth < self._plan.depth and not page.nofollow:
+            self._frontier.add_links(page.url, page.links, place)
 
     def _lose(self, place: Place, error: DocumentFailed) -> Iterator[Outcome]:
         self._judge.pass_over(place.key)
@@ -195,7 +195,7 @@ class Crawl:
             self._keep(name, known)
             yield Lost(url=name, error=error)
         if known is not None:
-            self._follow(known, place.depth)
+            self._follow(known, place)
 
     def _count_failure(self, error: DocumentFailed, *, is_gone: bool) -> None:
         """Raises Unavailable when nothing has answered and no start is left that could."""

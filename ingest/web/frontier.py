@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ingest.web.plan import Skipped
-from ingest.web.traps import Traps, find_mask
+from ingest.web.traps import Traps, Verdict, find_mask
 from ingest.web.urls import find_key
 
 MOST_TOLD = 50  # kinds of traps that are told apart
@@ -15,26 +15,31 @@ MOST_TOLD = 50  # kinds of traps that are told apart
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """An address in the order of a crawl. `is_named`: a start; `is_target`: another page calls it the true one."""
+    """An address in the order of a crawl. `chain`: so many pages of its mask led to it, one after the other.
+    `is_named`: a start; `is_target`: another page calls it the true one."""
 
     url: str
     key: str
     depth: int
+    chain: int = 0
     is_named: bool = False
     is_target: bool = False
     lastmod: str | None = None
 
 
 class Frontier:
-    """`limit` is how many addresses are taken in all; `beyond` counts those that found no room."""
+    """`limit` is how many addresses are given out in all. As many are kept, and as many again of those that wait for
+    the others; `beyond` counts links that found no room."""
 
     def __init__(self, wants: Callable[[str], bool], limit: int) -> None:
         self._wants = wants
-        self._limit = limit
+        self._left = limit
+        self._room = {False: limit, True: limit}  # by whether they wait
         self._traps = Traps()
         self._trapped: dict[str, tuple[str, int]] = {}  # by mask: the first address, and how many links
         self._taken: set[str] = set()
         self._order: deque[Place] = deque()
+        self._later: deque[Place] = deque()
         self._waiting: set[str] = set()
         self.beyond = 0
 
@@ -42,11 +47,10 @@ class Frontier:
         return len(self._waiting)
 
     def pop(self) -> Place | None:
-        while self._order:
-            place = self._order.popleft()
+        while self._left and (self._order or self._later):
+            place = (self._order or self._later).popleft()
             if place.key in self._waiting:
-                self._waiting.discard(place.key)
-                return place
+                return self._give(place)
         return None
 
     def drop(self, key: str) -> None:
@@ -57,31 +61,37 @@ class Frontier:
     def add_named(self, url: str, lastmod: str | None = None) -> None:
         self._add(Place(url=url, key=find_key(url), depth=0, is_named=True, lastmod=lastmod))
 
-    def add_links(self, page: str, links: Sequence[str], depth: int) -> None:
-        """Of `page`; `depth` is theirs."""
+    def add_links(self, page: str, links: Sequence[str], above: Place) -> None:
+        """Of `page`, which is where `above` led."""
+        mask = find_mask(page)
         for url in links:
             key = find_key(url)
             if key in self._taken or not self._wants(url):
                 continue
-            if self._traps.is_trap(url, page):
+            chain = above.chain + 1 if find_mask(url) == mask else 0
+            verdict = self._traps.judge(url, chain)
+            if verdict is Verdict.LEAVE:
                 self._count_trapped(url)
             else:
-                self._add(Place(url=url, key=key, depth=depth))
+                self._add(Place(url=url, key=key, depth=above.depth + 1, chain=chain), waits=verdict is Verdict.WAIT)
 
-    def jump(self, url: str, depth: int) -> Place | None:
-        """The address out of turn; None when it had its turn already or finds no room."""
-        place = Place(url=url, key=find_key(url), depth=depth, is_target=True)
+    def jump(self, url: str, above: Place) -> Place | None:
+        """The address out of turn, which is called the true one of `above`; None when it had its turn already or finds
+        no room."""
+        place = Place(url=url, key=find_key(url), depth=above.depth, chain=above.chain, is_target=True)
         self._add(place)
-        if place.key not in self._waiting:
-            return None
-        self._waiting.discard(place.key)
-        return place
+        return self._give(place) if place.key in self._waiting and self._left else None
 
     def iter_traps(self) -> Iterator[Skipped]:
         for mask, (first, number) in self._trapped.items():
             like = f"like {mask}" if mask else "of further kinds"
             detail = f"{number:,} links to addresses {like} were not followed: the site makes them without end"
             yield Skipped(url=first, code="crawl_trap", detail=detail)
+
+    def _give(self, place: Place) -> Place:
+        self._waiting.discard(place.key)
+        self._left -= 1
+        return place
 
     def _count_trapped(self, url: str) -> None:
         mask = find_mask(url)
@@ -90,12 +100,13 @@ class Frontier:
         first, number = self._trapped.get(mask, (url, 0))
         self._trapped[mask] = (first, number + 1)
 
-    def _add(self, place: Place) -> None:
+    def _add(self, place: Place, *, waits: bool = False) -> None:
         if place.key in self._taken:
             return
-        if len(self._taken) >= self._limit:
+        if not self._room[waits]:
             self.beyond += 1
             return
+        self._room[waits] -= 1
         self._taken.add(place.key)
         self._waiting.add(place.key)
-        self._order.append(place)
+        (self._later if waits else self._order).append(place)

@@ -100,7 +100,7 @@ def _is_missing(error: FetchFailed) -> bool:
 
 
 def _copy(error: FetchFailed) -> FetchFailed:
-    """An error of its own for each raise, in whatever thread. A passing one is no reason to try a page again and again:
-    the robots.txt was."""
+    """An error of its own for each raise, in whatever thread. Without the status, which was not the page's: it is wrong
+    with the whole host."""
     detail = f"the site's robots.txt does not come: {error.detail}"
-    return FetchFailed(error.code, detail, status=error.status, passing=error.is_passing)
+    return FetchFailed(error.code, detail, passing=error.is_passing)

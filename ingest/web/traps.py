@@ -1,33 +1,39 @@
 """Addresses that a site makes up without end: calendars, filters, links that grow.
 
-An address is masked: digits are `#`. A page whose links make addresses of its own mask (next month, next page) breeds
-them, and that goes on for only so long; what other pages link to is not counted, however many articles `/news/#.html`
-has. Filters that are combined breed across masks, so that addresses of three parameters and more are counted by path.
+An address is masked: numbers are `#`. A page may link to its own mask for good reason, as the pages of a wiki do
+(`?pageId=7`), so that it is no trap to be many. What tells a calendar is that each page is reached from the one before
+alone: such a chain is followed only so far. What is many and bred by its own kind waits until all else was asked, so
+that it takes no room from it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from enum import Enum, auto
 
-MOST_BRED = 200  # addresses of one mask that pages of that mask alone lead to
-MOST_COMBINED = 200  # addresses of one path with three parameters or more
+LONGEST_CHAIN = 100  # pages of one mask, each of which the one before led to
+MOST_BRED = 200  # addresses that pages of their own mask led to, before the others of it wait
+MOST_COMBINED = 200  # combinations of words in three parameters or more, of one path
 MOST_PARAMETERS = 10
 MOST_SEGMENTS = 24
 MOST_REPEATS = 2  # of the same segments in a row
 
-_DIGITS = re.compile(r"\d+")
+_NUMBERS = re.compile(r"(?=[a-f-]*\d)[0-9a-f-]{8,}|\d+", re.IGNORECASE)  # and what is made of one, such as a UUID
+
+
+class Verdict(Enum):
+    TAKE = auto()
+    WAIT = auto()  # until all else was asked
+    LEAVE = auto()
 
 
 def find_mask(url: str) -> str:
-    """The host and path with digits as `#`; of one parameter the value likewise, of several the names alone."""
-    place, _, query = url.partition("://")[2].partition("?")
-    host, _, path = place.partition("/")
-    parameters = query.split("&") if query else []
+    """The host and path with numbers as `#`; of one parameter the value likewise, of several the names alone."""
+    host, path, parameters = _split(url)
     if len(parameters) > 1:
         parameters = sorted(parameter.partition("=")[0] for parameter in parameters)
-    masked = _DIGITS.sub("#", path) + ("?" if parameters else "") + _DIGITS.sub("#", "&".join(parameters))
-    return f"{host}/{masked}"
+    return f"{host}/{_mask(path)}{'?' if parameters else ''}{_mask('&'.join(parameters))}"
 
 
 class Traps:
@@ -35,24 +41,38 @@ class Traps:
 
     def __init__(self) -> None:
         self._bred: Counter[str] = Counter()
-        self._combined: Counter[str] = Counter()
+        self._combined: defaultdict[str, set[str]] = defaultdict(set)
 
-    def is_trap(self, url: str, linked_by: str) -> bool:
-        """Whether an address is one too many. `linked_by` is the page that it was first seen on."""
-        place, _, query = url.partition("?")
-        parameters = query.count("&") + 1 if query else 0
-        segments = place.split("/")[3:]
-        if parameters > MOST_PARAMETERS or len(segments) > MOST_SEGMENTS or _is_repeating(segments):
-            return True
-        if parameters > 2:
-            self._combined[place] += 1
-            if self._combined[place] > MOST_COMBINED:
-                return True
+    def judge(self, url: str, chain: int) -> Verdict:
+        """Of an address that was not seen before. `chain`: so many pages of its mask led to it, one after the other."""
+        _, path, parameters = _split(url)
+        segments = path.split("/")
+        grows = len(parameters) > MOST_PARAMETERS or len(segments) > MOST_SEGMENTS or _is_repeating(segments)
+        if grows or chain > LONGEST_CHAIN or (len(parameters) > 2 and not self._combine(path, parameters)):
+            return Verdict.LEAVE
+        if not chain:
+            return Verdict.TAKE
         mask = find_mask(url)
-        if mask != find_mask(linked_by):
-            return False
         self._bred[mask] += 1
-        return self._bred[mask] > MOST_BRED
+        return Verdict.WAIT if self._bred[mask] > MOST_BRED else Verdict.TAKE
+
+    def _combine(self, path: str, parameters: list[str]) -> bool:
+        """False when the path has too many combinations of words; other numbers are the same combination."""
+        known, form = self._combined[path], _mask("&".join(sorted(parameters)))
+        if form not in known and len(known) < MOST_COMBINED:
+            known.add(form)
+        return form in known
+
+
+def _split(url: str) -> tuple[str, str, list[str]]:
+    """Host, path without its first `/`, and parameters."""
+    place, _, query = url.partition("://")[2].partition("?")
+    host, _, path = place.partition("/")
+    return host, path, query.split("&") if query else []
+
+
+def _mask(text: str) -> str:
+    return _NUMBERS.sub("#", text)
 
 
 def _is_repeating(segments: list[str]) -> bool:

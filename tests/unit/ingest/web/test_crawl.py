@@ -279,11 +279,31 @@ def test_a_calendar_does_not_go_on_for_ever() -> None:
         return WebPage(text=url, links=[f"/cal/{month + 1}", "/about"])
 
     outcomes = run(WebSite(make=make), make_plan(depth=10_000, max_pages=10_000))
-    assert tell(outcomes)[-1] == "/cal/202 crawl_trap"
-    assert len(outcomes) == 204
+    assert tell(outcomes)[-1] == "/cal/102 crawl_trap"
+    assert len(outcomes) == 104
     last = outcomes[-1]
     assert isinstance(last, Skipped)
     assert last.detail.startswith("1 links to addresses like example.com/cal/# ")
+
+
+def test_what_one_kind_of_page_breeds_waits_for_the_others() -> None:
+    """Random addresses without end take no room from what else there is; a wiki of that kind is found whole."""
+
+    def make(url: str) -> WebPage:
+        number = int(url.rpartition("/")[2] or 0)
+        return WebPage(
+            text=url, links=[f"/{number * 10 + digit + 1}" for digit in range(10)] + ([] if number else ["/a/a"])
+        )
+
+    def make_chain(url: str) -> WebPage:
+        return WebPage(text=url, links=[url + "x"]) if "/a/" in url else make(url)
+
+    outcomes = run(WebSite(make=make_chain), make_plan(depth=1_000, max_pages=600))
+    paths = [one.url.removeprefix(HOST) for one in outcomes if isinstance(one, Found)]
+    assert len(paths) == 600
+    assert sum(path.startswith("/a/") for path in paths) > 150
+    wiki = {f"/{n}": WebPage(links=[f"/{(n * 7 + k) % 500}" for k in range(1, 8)]) for n in range(500)}
+    assert len(run(make_site(wiki), make_plan(f"{HOST}/0", depth=50))) == 500
 
 
 def test_session_ids_and_growing_links_do_not_go_on_for_ever() -> None:

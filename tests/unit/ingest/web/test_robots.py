@@ -109,6 +109,7 @@ def test_robots_that_does_not_come_closes_the_host_for_a_while(page: WebPage, co
             robots.check(f"{HOST}/a")
         assert (failed.value.code, failed.value.is_passing, failed.value.is_gone) == (code, True, False)
         assert "robots.txt" in failed.value.detail
+        assert failed.value.status is None  # it was not the page's
     assert site.asked == [f"{HOST}/robots.txt"]
     site.pages[f"{HOST}/robots.txt"] = WebPage(body=b"User-agent: *\nDisallow: /b")
     hours.now += FAILED_S

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
-from ingest.web.traps import MOST_BRED, MOST_COMBINED, Traps, find_mask
+from ingest.web.traps import LONGEST_CHAIN, MOST_BRED, MOST_COMBINED, Traps, Verdict, find_mask
 
 HOST = "https://example.com"
 
@@ -20,30 +18,34 @@ HOST = "https://example.com"
         ("/a?page=12", "example.com/a?page=#"),
         ("/a?title=Foo", "example.com/a?title=Foo"),
         ("/a?c=red&b=2", "example.com/a?b&c"),
+        ("/p/3f2a9c1b-77aa-4e0d-9f00-000000000001", "example.com/p/#"),
+        ("/p/deadbeef", "example.com/p/deadbeef"),
     ],
 )
 def test_a_mask_has_no_digits(path: str, mask: str) -> None:
     assert find_mask(HOST + path) == mask
 
 
-def test_pages_that_breed_their_own_kind_are_stopped() -> None:
+def test_a_chain_of_one_mask_is_followed_only_so_far() -> None:
     traps = Traps()
-    days = [f"{HOST}/calendar/{number}" for number in range(MOST_BRED + 3)]
-    caught = [traps.is_trap(day, before) for before, day in pairwise(days)]
-    assert caught == [False] * MOST_BRED + [True] * 2
+    months = [traps.judge(f"{HOST}/calendar/{number}", number) for number in range(LONGEST_CHAIN + 3)]
+    assert months == [Verdict.TAKE] * (LONGEST_CHAIN + 1) + [Verdict.LEAVE] * 2
 
 
-def test_however_many_articles_a_list_has_none_is_a_trap() -> None:
+def test_many_of_one_mask_wait_if_it_bred_them_but_none_is_left() -> None:
     traps = Traps()
-    lists = [(f"{HOST}/news?page={number // 20}", f"{HOST}/news/{number}.html") for number in range(5_000)]
-    assert not any(traps.is_trap(article, page) for page, article in lists)
+    bred = [traps.judge(f"{HOST}/view?pageId={number}", 1) for number in range(5_000)]
+    assert bred == [Verdict.TAKE] * MOST_BRED + [Verdict.WAIT] * (5_000 - MOST_BRED)
+    assert {traps.judge(f"{HOST}/news/{number}.html", 0) for number in range(5_000)} == {Verdict.TAKE}
 
 
-def test_filters_that_are_combined_are_stopped() -> None:
+def test_words_that_are_combined_are_left_and_numbers_are_not() -> None:
     traps = Traps()
-    combined = [f"{HOST}/shop?c={letter}&s={size}&p={size}" for letter in "abcdefghij" for size in range(100)]
-    assert sum(not traps.is_trap(url, f"{HOST}/") for url in combined) == MOST_COMBINED
-    assert not traps.is_trap(f"{HOST}/other?c=1&s=1&p=1", f"{HOST}/")
+    words = [f"{HOST}/shop?c={c}{d}&s={s}&p=1" for c in "abcdefghij" for d in "abcde" for s in "mnopqrst"]
+    assert [traps.judge(url, 0) for url in words].count(Verdict.TAKE) == MOST_COMBINED
+    assert traps.judge(words[0], 0) is Verdict.TAKE
+    threads = [f"{HOST}/forum.php?mod=viewthread&tid={number}&extra=page%3D{number % 9}" for number in range(5_000)]
+    assert {traps.judge(url, 0) for url in threads} == {Verdict.TAKE}
 
 
 @pytest.mark.parametrize(
@@ -64,4 +66,4 @@ def test_filters_that_are_combined_are_stopped() -> None:
     ],
 )
 def test_addresses_that_grow_are_stopped(path: str, *, is_trap: bool) -> None:
-    assert Traps().is_trap(HOST + path, f"{HOST}/") is is_trap
+    assert Traps().judge(HOST + path, 0) is (Verdict.LEAVE if is_trap else Verdict.TAKE)
