@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
-from ingest.loaders.html_markup import check_attributes, read_markup
+from ingest.loaders.html_markup import check_attributes, decode_markup
 from ingest.web.page import LONGEST_URL, MOST_LINKS, PageLinks
 from kb.media_type import find_charset
 
@@ -34,7 +34,7 @@ def read_links(body: bytes, content_type: str | None, url: str) -> PageLinks:
     """
     from resiliparse.parse.html import HTMLTree
 
-    markup = read_markup(body, find_charset(content_type)).text
+    markup = decode_markup(body, find_charset(content_type)).text  # uncleaned: an address is what its letters are
     check_attributes(markup)
     root = HTMLTree.parse(markup).document
     if root is None:

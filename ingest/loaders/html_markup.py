@@ -23,15 +23,20 @@ _DEEPEST = 10_000
 
 
 def read_markup(data: bytes, charset: str | None = None) -> DecodedText:
-    """Clean markup. `charset` is what the page's server said; `<meta>` and the bytes themselves follow.
+    """`decode_markup`, cleaned as every text is."""
+    decoded = decode_markup(data, charset)
+    return DecodedText(text=clean_text(decoded.text), encoding=decoded.encoding)
+
+
+def decode_markup(data: bytes, charset: str | None = None) -> DecodedText:
+    """Markup as it stands. `charset` is what the page's server said; `<meta>` and the bytes themselves follow.
 
     None of them is believed where the bytes speak against it: a byte order mark, UTF-8 throughout, everyday Chinese in
     another code page.
     """
     found = _META_CHARSET.search(data[:_META_WITHIN])
     meta = found[1].decode("ascii", errors="replace") if found else None
-    decoded = decode_as(data, charset, meta)
-    return DecodedText(text=clean_text(decoded.text), encoding=decoded.encoding)
+    return decode_as(data, charset, meta)
 
 
 def is_deep(markup: str) -> bool:

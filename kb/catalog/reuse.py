@@ -61,8 +61,8 @@ def _is_there(connection: Connection, version_id: int) -> bool:
 def _copy(connection: Connection, space_id: int, donor: RowMapping, version_id: int) -> None:
     told = {name: donor[name] for name in _TOLD}
     connection.execute(update(t.version).where(t.version.c.id == version_id).values(told))
-    if "date" in donor["metadata"]:
-        keep_date(connection, version_id, donor["metadata"]["date"])
+    if isinstance(date := donor["metadata"].get("date"), str):
+        keep_date(connection, version_id, date)
     columns = [t.chunk.c[name] for name in _CHUNK]
     rows = (
         select(literal(space_id), literal(version_id), *columns)

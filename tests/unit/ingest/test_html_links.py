@@ -35,6 +35,8 @@ def links(page: str, url: str = URL) -> list[str]:
         ("文档/第一章.html", "https://docs.example/guide/文档/第一章.html"),
         ("&#x6587;", "https://docs.example/guide/文"),
         ("  \n/sp\tlit\n/up  ", "https://docs.example/split/up"),
+        ("/cafe\u0301", "https://docs.example/cafe\u0301"),  # two addresses, though one word
+        ("/caf\u00e9", "https://docs.example/caf\u00e9"),
         ("/with space", "https://docs.example/with space"),
         ("/a%20b", "https://docs.example/a%20b"),
     ],
