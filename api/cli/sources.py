@@ -68,8 +68,17 @@ def sources(session: Session, ctx: click.Context, kb: str | None) -> None:
 
 
 def make_row(source: Mapping[str, Any]) -> list[object]:
-    shown = {**source, "next run": show_next_run(source)}
+    shown = {**source, "next run": show_next_run(source), "uri": shorten_uri(source)}
     return [shown.get(key) for key in HEADERS]
+
+
+def shorten_uri(source: Mapping[str, Any]) -> str:
+    """Of a list of pages the first."""
+    uri = str(source.get("uri") or "")
+    if source.get("kind") == "folder":
+        return uri
+    first, *others = uri.split() or [""]
+    return f"{first} and {len(others)} more" if others else first
 
 
 def show_next_run(source: Mapping[str, Any]) -> str | None:

@@ -88,6 +88,9 @@ def test_bounds_of_a_crawl_are_sent_and_changed(server: KbServer, run: Run) -> N
     addresses = ["--address", "https://docs.test/a", "--address", "https://docs.test/b"]
     run("sources", "edit", "docs.test", "--depth", "0", "--max-pages", "9", *addresses)
     assert read_sent(server) == {"depth": 0, "max_pages": 9, "uri": "https://docs.test/a https://docs.test/b"}
+    assert run("sources").stdout.rstrip().endswith("https://docs.test/a and 1 more")
+    run("sources", "add", "/srv/two words")
+    assert "/srv/two words" in run("sources").stdout
 
 
 @pytest.mark.parametrize(
