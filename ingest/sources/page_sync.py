@@ -34,12 +34,13 @@ BATCH = 16  # pages recorded together
 
 @dataclass(kw_only=True, slots=True)
 class JobMemory:
-    """What the slices of a job found that no row tells: pages that failed, and pages that are no documents. A worker
-    that takes the job up from another one finds it out anew."""
+    """What the slices of a job found that no row tells: pages that failed, and pages that are no documents; the whole
+    `night` once its crawl has ended. A worker that takes the job up from another one finds it out anew."""
 
     job_id: str = ""
     failed: dict[str, FetchFailed] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
+    night: PageNight | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,17 +135,29 @@ class PageSync:
         if job.result is not None:  # published; its worker died before it could say so
             return succeed(job.result)
         source = self._catalog.sources.get(job.params["source_id"])
-        again, force = bool(job.params.get("include_deleted")), bool(job.params.get("force"))
-        memory, self._memory = self._memory, JobMemory(job_id=job.id)
+        memory, self._memory = self._memory, JobMemory()  # after an error whoever runs this job again is to ask again
         if memory.job_id != job.id:
             memory = JobMemory(job_id=job.id)
+        outcome = self._run_slice(source, job, is_stopping, now, memory)
+        if outcome is None:
+            self._memory = memory
+        return outcome
+
+    def _run_slice(
+        self, source: Source, job: Job, is_stopping: Callable[[], bool], now: datetime, memory: JobMemory
+    ) -> Outcome | None:
+        night = memory.night
+        if night is not None and night.source == source:
+            night.job, night.is_stopping = job, is_stopping
+            return self._carry_out(night)
+        again, force = bool(job.params.get("include_deleted")), bool(job.params.get("force"))
         look = open_look(self._catalog, source, now, force=force, again=again)
         look.decided = memory.decided
         night = PageNight(job=job, source=source, is_stopping=is_stopping, now=now, look=look)
-        outcome = self._carry_out(night) if self._fetch(night, memory) else None
-        if outcome is None:  # else, also after an error, whoever runs this job again is to ask again
-            self._memory = memory
-        return outcome
+        if not self._fetch(night, memory):
+            return None
+        memory.night = night
+        return self._carry_out(night)
 
     def _carry_out(self, night: PageNight) -> Outcome | None:
         space_id = self._closing.index(night)
