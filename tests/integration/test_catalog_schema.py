@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -12,6 +13,7 @@ from sqlalchemy import inspect
 
 from kb.catalog import schema
 from kb.catalog.database import Database
+from kb.catalog.sources import Sources
 from kb.catalog.tables import metadata
 from kb.errors import StartRefused, Unavailable
 
@@ -117,3 +119,30 @@ def test_a_full_disk_is_said_so(database: Database) -> None:
     with pytest.raises(Unavailable) as refused:
         fill()
     assert refused.value.code == "disk_full"
+
+
+def test_a_source_of_the_step_before_is_a_folder_without_bounds(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        made = "'2026-01-01 00:00:00'"
+        for statement in (
+            f"INSERT INTO knowledge_base VALUES ('k', 'k', '', 'auto', '{{}}', 0, {made}, NULL)",
+            (
+                "INSERT INTO source (id, kb_id, name, kind, uri, include, exclude, timezone, created_at, updated_at) "
+                f"VALUES ('s', 'k', 'docs', 'folder', '/srv', '[]', '[]', 'UTC', {made}, {made})"
+            ),
+            (
+                "INSERT INTO document (id, kb_id, source_id, path, created_at) "
+                f"VALUES ('d', 'k', 's', 'docs/a.txt', {made})"
+            ),
+        ):
+            connection.exec_driver_sql(statement)
+    schema.migrate(database)
+    source = Sources(database).get("s")
+    assert (source.kind, source.max_pages, source.depth) == ("folder", None, None)
+    with database.read() as connection:
+        row = connection.exec_driver_sql("SELECT missed, missed_at, miss_code, checked_by FROM document").one()
+    assert tuple(row) == (0, None, None, None)

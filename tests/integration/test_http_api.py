@@ -125,8 +125,8 @@ def test_a_document_tells_everything_of_the_contract(server):
     broken, document = (list_documents(server, query=f"?path_prefix={p}")[0] for p in ("broken", "天文/"))
     assert set(document) == {
         "id", "path", "title", "media_type", "size", "sha256", "status", "language", "encoding", "pages", "chunks",
-        "coverage", "verdicts", "error", "version", "live_version", "metadata", "source_id", "source_state", "created_at",
-        "updated_at",
+        "coverage", "verdicts", "error", "version", "live_version", "metadata", "source_id", "source_state",
+        "created_at", "updated_at",
     }  # fmt: skip
     assert (document["status"], document["error"], document["version"], document["live_version"]) == (
         "ready",
