@@ -59,6 +59,10 @@ class PageIntake:
         found = sniff_media_type(_name_file(url, content_type), body[:HEAD_BYTES], self._readers)
         return add_charset(found, content_type)
 
+    def has(self, content: PageContent) -> bool:
+        """Whether the bytes are still stored."""
+        return self._blobs.exists(content.sha256)
+
     def take(self, url: str, body: bytes, content_type: str | None) -> PageContent:
         """The bytes are durable when this returns. Raises InvalidInput as `find_type`, Unavailable (`disk_full`)."""
         media_type = self.find_type(url, body, content_type)

@@ -176,6 +176,13 @@ class PageLook:
             aside = AsidePage(url=skipped.url, code=skipped.code, origin=origin, copy_of=skipped.same_as)
             self._set_aside(aside, skipped.detail)
 
+    def fail_page(self, url: str, code: str, detail: str) -> None:
+        """A page that was found and cannot be brought in; what is known of it stays."""
+        self.fresh.pop(url, None)
+        self.failures.append(Fault(path=url, code=code, detail=detail))
+        if url in self.known:
+            self.kept[url] = None
+
     def skip_page(self, url: str, code: str, detail: str, origin: PageOrigin) -> None:
         """A page that was found and is no document."""
         self.fresh.pop(url, None)

@@ -91,9 +91,10 @@ def iter_seen(
         is_copy = other.copy_of is not None or other.code == "path_taken"
         yield other.origin.asked, recall_page(other.origin, asks_anew=asks_anew or is_copy)
     for page in known.values():
-        if page.origin is not None:
-            is_done = page.checked_by == job_id
-            yield page.origin.asked, recall_page(page.origin, is_staged=is_done, asks_anew=asks_anew)
+        is_done = page.checked_by == job_id
+        origin = page.live_origin if is_done else page.origin
+        if origin is not None:
+            yield origin.asked, recall_page(origin, is_staged=is_done, asks_anew=asks_anew)
 
 
 def iter_done(origins: Iterable[PageOrigin]) -> Iterator[tuple[str, SeenPage]]:

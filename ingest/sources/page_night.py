@@ -58,8 +58,7 @@ class PageNight(Night):
         for url, page in self.staged.items():
             if page.text_sha is not None:
                 texts[page.text_sha].append((page.same_as is None, look.places.get(url, NEVER), url))
-        gone = set(look.list_gone())
-        for url in (*look.unchanged, *look.failing, *(url for url in look.kept if url not in gone)):
+        for url in self._list_answering():
             if (text_sha := look.known[url].text_sha) is not None:
                 texts[text_sha].append((False, look.places.get(url, NEVER), url))
         copies = []
@@ -72,6 +71,12 @@ class PageNight(Night):
                 elif url in look.unchanged:
                     look.skip_copy(url, original, look.unchanged.pop(url))
         return copies
+
+    def _list_answering(self) -> list[str]:
+        """Pages whose documents go on saying what they say: also where what they say now cannot be read."""
+        look, gone = self.look, set(self.look.list_gone())
+        failed = [url for url in look.fresh if url not in self.staged and self._answers(url)]
+        return [*look.unchanged, *look.failing, *(url for url in look.kept if url not in gone), *failed]
 
     def _list_new(self) -> list[StagedPage]:
         """Pages that are documents from now on, in the order of the crawl."""

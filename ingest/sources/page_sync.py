@@ -6,6 +6,7 @@ its progress. The brake comes behind the index, since only then is known which p
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,9 +28,10 @@ from kb.catalog.leases import Progress
 from kb.catalog.source_pages import PageBatch
 from kb.errors import DocumentFailed, FetchFailed, InvalidInput
 from kb.ports import Gate
-from kb.types import Job, KnownPage, Source, SourceFile, SourceKind
+from kb.types import Job, KnownPage, PageContent, Source, SourceFile, SourceKind
 
 BATCH = 16  # pages recorded together
+SILENCE_S = 2.0  # sites are asked slowly: whoever waits is to see that it goes on
 
 
 @dataclass(kw_only=True, slots=True)
@@ -176,15 +178,17 @@ class PageSync:
         before = {*memory.failed, *look.decided}
         crawl = self._crawler.open(night.source, look, seen, memory.failed)
         is_stopping, batch = allow_one(night.is_stopping), _Batch()
+        told = time.monotonic()
         for outcome in crawl:
             self._take(night, outcome, batch)
             is_over = _got_on(outcome, before) and is_stopping()
-            if is_over or len(batch) >= BATCH:
+            if is_over or len(batch) >= BATCH or time.monotonic() - told >= SILENCE_S:
                 self._record(night, batch, crawl)
+                told = time.monotonic()
             if is_over:
                 return False
         for wanted in look.list_needed_copies():
-            self._bring_in(look, wanted, batch)
+            self._bring_in(look, wanted, batch)  # its bytes are stored, unless the night was so long that they went
         self._drop_lost(night, staged.keys() - look.fresh.keys())
         self._record(night, batch, crawl, is_last=True)
         return True
@@ -201,16 +205,27 @@ class PageSync:
             if page.checked_by != night.job.id:
                 batch.unchanged.append(page.document_id)
 
+    def _store(self, look: PageLook, wanted: WantedPage) -> PageContent | None:
+        """None where it is no document, or its bytes are not to be had."""
+        content = wanted.content
+        if content is not None:
+            if self._intake.has(content):
+                return content
+            look.fail_page(wanted.url, "content_gone", "its bytes are no longer kept; it is asked anew next time")
+            return None
+        try:
+            return self._intake.take(wanted.url, wanted.body, wanted.origin.content_type)
+        except InvalidInput as fault:
+            look.skip_page(wanted.url, fault.code, fault.detail, wanted.origin)
+            return None
+
     def _hold_copy(self, look: PageLook, wanted: WantedPage) -> None:
-        content = wanted.content or self._intake.take(wanted.url, wanted.body, wanted.origin.content_type)
-        look.hold_copy(replace(wanted, body=b"", content=content))
+        if (content := self._store(look, wanted)) is not None:
+            look.hold_copy(replace(wanted, body=b"", content=content))
 
     def _bring_in(self, look: PageLook, wanted: WantedPage, batch: _Batch) -> None:
-        content, origin = wanted.content, wanted.origin
-        try:
-            content = content or self._intake.take(wanted.url, wanted.body, origin.content_type)
-        except InvalidInput as fault:
-            look.skip_page(wanted.url, fault.code, fault.detail, origin)
+        content, origin = self._store(look, wanted), wanted.origin
+        if content is None:
             return
         batch.files.append(
             SourceFile(

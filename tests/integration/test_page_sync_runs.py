@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,21 @@ def test_pages_that_are_as_they_were_are_not_asked_twice_either(nights: PageNigh
     assert (count(job), slices > 3) == ({"unchanged": 40}, True)
     assert len(nights.site.take_asked()) <= 40 + slices
     assert store.catalog.jobs.get(job.id).stage == "done"
+
+
+def test_a_page_that_is_readable_again_is_so_for_every_slice(nights: PageNights, store: Store) -> None:
+    nights.write_all(FOUR)
+    nights.run()
+    nights.write("/a", "BAD no_text")
+    nights.run()
+    nights.write("/a", FOUR["/a"])
+    job = nights.run(Countdown(2, kills=False))
+    while job.state is JobState.QUEUED:
+        nights.restart()
+        nights.work(Countdown(2, kills=False))
+        job = store.catalog.jobs.get(job.id)
+    assert count(job) == {"unchanged": 4}
+    assert (store.find(f"{SITE}/a").error, nights.visible()) == (None, FOUR)
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -279,6 +295,32 @@ def test_a_copy_outlives_the_page_it_was_a_copy_of(nights: PageNights, store: St
     assert count(nights.run()) == {"moved": 1, "touched": 1}
     assert nights.count_work()[1] == 0
     assert nights.visible() == {"/": write_sentences(0), "/b": write_sentences(1)}
+    assert store.check() == set()
+
+
+def test_a_copy_stays_one_while_what_the_other_says_now_cannot_be_read(nights: PageNights, store: Store) -> None:
+    nights.write_all({"/": write_sentences(0), "/a": write_sentences(1), "/b": write_sentences(1)})
+    nights.write("/b", write_sentences(1), ad="another frame")
+    nights.run()
+    nights.write("/a", "BAD no_text")
+    for _ in range(3):
+        assert count(nights.run()) == {"unchanged": 1, "failed": 1, "skipped": 1}
+        assert set(nights.visible()) == {"/", "/a"}
+
+
+def test_a_copy_whose_bytes_went_in_a_long_night_is_asked_anew_in_the_next(nights: PageNights, store: Store) -> None:
+    nights.write_all({path: write_sentences(n) for n, path in enumerate(("/", "/a", "/b", "/c", "/d", "/e"))})
+    copy = nights.write("/b", write_sentences(1), ad="another frame")
+    nights.run()
+    nights.write("/a", write_sentences(90))
+    sha256 = hashlib.sha256(nights.site.pages[copy].encode()).hexdigest()
+    nights.site.on_fetch = lambda url: store.blobs.remove(sha256) if url.endswith("/e") else None
+    job = nights.run()
+    assert count(job) == {"changed": 1, "unchanged": 4, "failed": 1}
+    assert job.result is not None
+    assert [(one["path"], one["code"]) for one in job.result["failures"]] == [(copy, "content_gone")]
+    nights.site.on_fetch = lambda _: None
+    assert count(nights.run()) == {"added": 1, "unchanged": 5}
     assert store.check() == set()
 
 
