@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,9 +21,12 @@ from ingest.web.robots import Robots
 from kb.config import Settings
 from kb.errors import FetchFailed, InvalidInput
 
+LONGEST_S = 10.0
+
 
 class Addresses:
-    """Implements `ingest.sources.sites.UrlGate`."""
+    """Implements `ingest.sources.sites.UrlGate`. Names are looked up for no longer than a request may take: each is
+    looked at again whenever it is connected to."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
@@ -32,7 +36,10 @@ class Addresses:
         for url in urls:
             checked = check_url(url, self._dialer.reach)
             hosts[checked.host, checked.port] = url
+        until = time.monotonic() + LONGEST_S
         for host, port in hosts:
+            if time.monotonic() > until:
+                return
             try:
                 self._dialer.check(host, port)
             except FetchFailed as failure:

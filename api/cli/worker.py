@@ -9,6 +9,7 @@ from threading import Event, Thread, Timer
 
 import click
 
+from api.bootstrap.fetching import build_reach
 from api.bootstrap.indexing import build_scheduler, build_worker, check_readers
 from api.bootstrap.store import check_embedding, open_store
 from api.logs import start_logging
@@ -30,6 +31,7 @@ def worker(*, supervised: bool) -> None:
         start_logging(settings.log_level)
         check_readers(settings.reader_classes)
         check_embedding(settings)
+        build_reach(settings)
         if settings.ocr == "on" and not supervised:  # the server has looked
             check_ocr()
         folder = DataFolder(settings.data_dir)
