@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def test_pages_that_are_as_they_were_are_not_asked_twice_either(nights: PageNigh
     nights.run()
     nights.site.take_asked()
     job = nights.run(Countdown(5, kills=False))
+    assert (job.stage, job.failed, 0 < job.done < job.total) == ("fetch", 0, True)
+    assert re.fullmatch(r"\d+ asked, \d+ found, \d+ to go", job.message)
     slices = 1
     while job.state is JobState.QUEUED:
         nights.work(Countdown(5, kills=False))
