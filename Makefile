@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval bench-answers clean
+.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval bench-answers bench-web clean
 
 setup: $(VENV)/installed
 
@@ -76,6 +76,10 @@ bench-answers: $(VENV)/installed-test $(if $(VLLM),$(VLLM_VENV)/installed)
 
 bench-loaders: $(VENV)/installed-test
 	$(BIN)/python bench/loaders.py
+
+# A web site of 500 pages on loopback: crawled until it is searchable, and nights of it in which nothing or little changed.
+bench-web: $(VENV)/installed-test
+	$(BIN)/python bench/web.py
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV)

@@ -77,6 +77,15 @@ def measure_processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def measure_tree_time(pid: int) -> float:
+    """The same of a process and all below it, those that ended meanwhile among them."""
+    total = 0
+    for one in (pid, *(child.pid for child in list_children(pid))):
+        fields = (PROC / str(one) / "stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def list_children(pid: int) -> Iterator[Process]:
     """Every descendant of a process, parents first."""
     for entry in PROC.iterdir():

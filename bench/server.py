@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from machine import Memory, list_children, measure_memory, measure_processor_time
+from machine import Memory, list_children, measure_memory, measure_processor_time, measure_tree_time
 
 KB = Path(sys.executable).parent / "kb"
 READY_SECONDS = 60.0
@@ -79,6 +79,11 @@ class Server:
     def processor_s(self) -> float:
         """Processor time that the server itself has used, without its children."""
         return measure_processor_time(self._process.pid)
+
+    @property
+    def tree_s(self) -> float:
+        """Processor time of the server, its workers and their parse children."""
+        return measure_tree_time(self._process.pid)
 
     def measure_parts(self) -> dict[str, Memory]:
         """Memory of the server, its worker and the worker's parse child, those that run."""
