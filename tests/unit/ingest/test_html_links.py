@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest.loaders import read_links
+from ingest.parse_frames import describe_links, read_page_links
 from ingest.web.page import LONGEST_URL, MOST_LINKS, PageLinks
 from kb.errors import DocumentFailed
 
@@ -221,3 +224,53 @@ def test_two_million_attributes_are_refused_at_once() -> None:
 def test_attributes_over_many_tags_are_nothing_special() -> None:
     attributes = " ".join(f"a{number}=1" for number in range(100))
     assert len(links("".join(f"<a {attributes} href=/{number}>x</a>" for number in range(4_000)))) == 4_000
+
+
+MARKUP = [
+    "<a href=",
+    "<a href='",
+    "'>x</a>",
+    "<base href='",
+    "<link rel=canonical href='",
+    "<meta name=robots content='",
+]
+WORDS = [
+    "</head>",
+    "<svg>",
+    "<template>",
+    "<!--",
+    "-->",
+    "<script>",
+    "</script>",
+    "noindex",
+    "字",
+    "a.example",
+    "data:",
+]
+SIGNS = [
+    "http://",
+    "https://",
+    "//",
+    "../",
+    "?",
+    "#",
+    "[",
+    "]",
+    "@",
+    ":80",
+    "%",
+    "%zz",
+    "\\",
+    " ",
+    "\n",
+    "\0",
+    "&#xd800;",
+]
+PIECES = st.sampled_from([*MARKUP, *WORDS, *SIGNS])
+
+
+@settings(deadline=None, max_examples=300)
+@given(page=st.lists(PIECES, max_size=40).map("".join).map(str.encode) | st.binary(max_size=200))
+def test_whatever_a_page_holds_its_links_are_believed_by_their_owner(page: bytes) -> None:
+    found = read(page)
+    assert read_page_links(describe_links(found), b"") == found
