@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from ingest.web.memory import Memory
-from ingest.web.page import Fetched, PageLinks
+from ingest.web.page import MOST_LINKS, Fetched, PageLinks
 from ingest.web.plan import SeenPage, Site
 from ingest.web.urls import Scope, find_key, normalise_url
 from kb.errors import DocumentFailed, FetchFailed
 
-MOST_LINKS = 5_000  # of a page that are followed and remembered
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _INDEX = re.compile(r"/(?:(?:index|default|home)\.\w+)?")

@@ -52,7 +52,7 @@ def test_a_knowledge_base_from_creation_to_deletion(fresh):
     made = fresh.create(" 天文台 ", description="x", language="zh")
     assert set(made) == {
         "id", "name", "description", "language", "embedding_model", "dimension", "chunk_tokens", "wanted_chunk_tokens",
-        "revision", "documents", "chunks", "gate", "vanish_share", "refusal", "created_at",
+        "revision", "documents", "chunks", "gate", "vanish_share", "refusal", "prompt", "created_at",
     }  # fmt: skip
     assert (made["name"], made["language"], made["embedding_model"], made["dimension"]) == (
         "天文台",
