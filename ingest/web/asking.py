@@ -11,6 +11,7 @@ from itertools import islice
 from ingest.web.memory import Memory
 from ingest.web.page import MOST_LINKS, Fetched, PageLinks
 from ingest.web.plan import SeenPage, Site
+from ingest.web.robots import read_robots_tag
 from ingest.web.urls import Scope, find_key, normalise_url
 from kb.errors import DocumentFailed, FetchFailed
 
@@ -70,7 +71,7 @@ class Asker:
         return led
 
     def _read(self, fetched: Fetched, page: SeenPage, known: SeenPage | None) -> Answer:
-        told = self._read_links(fetched, known)
+        told, marks = self._read_links(fetched, known), read_robots_tag(fetched.robots)
         links, too_long = self._take_links(told.links, page.url)
         page = replace(
             page,
@@ -78,8 +79,8 @@ class Asker:
             content_type=fetched.content_type,
             links=links,
             canonical=self._take_canonical(told.canonical, page.url),
-            nofollow=told.nofollow,
-            noindex=told.noindex,
+            nofollow=told.nofollow or "nofollow" in marks,
+            noindex=told.noindex or "noindex" in marks,
         )
         return Answer(page=page, fetched=fetched, is_unchanged=False, too_long=too_long)
 

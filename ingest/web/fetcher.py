@@ -174,6 +174,7 @@ class WebFetcher:
             body=answer.body,
             content_type=_keep(answer, "content-type"),
             validators=Validators(etag=_keep(answer, "etag"), last_modified=_keep(answer, "last-modified")),
+            robots=_keep(answer, "x-robots-tag"),
         )
 
     def _refuse(self, url: CheckedUrl, answer: Answer) -> FetchFailed:

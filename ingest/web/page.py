@@ -25,13 +25,14 @@ class Validators:
 class Fetched:
     """An answer. `url` is the address that gave it, behind all redirects. `is_unchanged`: the server says that the page
     is as the validators sent with the question describe it; `body` is empty then. Else `body` is the whole page without
-    its content coding, `content_type` the header as it was sent."""
+    its content coding, `content_type` and `robots` the headers `Content-Type` and `X-Robots-Tag` as they were sent."""
 
     url: str
     is_unchanged: bool
     body: bytes
     content_type: str | None
     validators: Validators
+    robots: str | None = None
 
 
 class Fetcher(Protocol):

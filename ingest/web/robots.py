@@ -1,4 +1,4 @@
-"""What a host's robots.txt allows, and at which pace. The one door to protego.
+"""What a host's robots.txt allows, and at which pace; what `X-Robots-Tag` says of one page. The one door to protego.
 
 As RFC 9309 has it: no robots.txt (4xx) allows everything, one that does not come now (5xx, 429, no connection) allows
 nothing for the time being, and of a long one the first 500 KB count.
@@ -23,6 +23,8 @@ LONGEST_DELAY = 10.0  # seconds between two pages, however many are asked for
 KEPT_S = 3_600.0  # how long one counts before it is asked for again
 FAILED_S = 60.0  # and how long one that did not come is not asked for again
 MOST_HOSTS = 1_000
+VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})  # no robots' names
+NONE = frozenset({"noindex", "nofollow"})
 
 
 @dataclass(slots=True)
@@ -83,6 +85,19 @@ class Robots:
             if not _is_missing(error):
                 host.failed = error
         host.until = self._clock() + (KEPT_S if host.failed is None else FAILED_S)
+
+
+def read_robots_tag(header: str | None) -> frozenset[str]:
+    """The words of an `X-Robots-Tag` that are for every robot, in small letters: behind a robot's name they are for
+    that one alone. `none` stands for `noindex` and `nofollow`."""
+    words: set[str] = set()
+    for part in header.lower().split(",") if header else ():
+        name, colon, _ = part.partition(":")
+        if not colon:
+            words.add(part.strip())
+        elif name.strip() not in VALUED:
+            break
+    return frozenset(words | NONE if "none" in words else words)
 
 
 def read_sitemap_lines(body: bytes) -> list[str]:

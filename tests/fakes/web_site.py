@@ -26,6 +26,7 @@ class WebPage:
     noindex: bool = False
     nofollow: bool = False
     content_type: str | None = "text/html; charset=utf-8"
+    robots: str | None = None
     body: bytes | None = None
     has_etag: bool = True
     is_broken: bool = False  # its links cannot be read
@@ -100,4 +101,5 @@ def _answer(url: str, page: WebPage, known: Validators | None) -> Fetched:
         body=b"" if is_unchanged else body,
         content_type=page.content_type,
         validators=Validators(etag=etag),
+        robots=page.robots,
     )

@@ -32,7 +32,12 @@ def fetching(web: RawWeb) -> Fetching:
 def test_a_page_comes_as_it_was_sent(web: RawWeb, fetching: Fetching) -> None:
     web.pages = {
         "/%E9%A1%B5?q=1": say(
-            200, PAGE, content_type="text/html; charset=GBK", etag='W/"é1"', last_modified="yesterday"
+            200,
+            PAGE,
+            content_type="text/html; charset=GBK",
+            etag='W/"é1"',
+            last_modified="yesterday",
+            x_robots_tag="nofollow",
         )
     }
     fetcher: Fetcher = fetching.fetcher
@@ -42,6 +47,7 @@ def test_a_page_comes_as_it_was_sent(web: RawWeb, fetching: Fetching) -> None:
         body=PAGE,
         content_type="text/html; charset=GBK",
         validators=Validators(etag='W/"Ã©1"', last_modified="yesterday"),
+        robots="nofollow",
     )
 
 

@@ -243,15 +243,17 @@ def test_the_same_bytes_elsewhere_are_a_copy_and_give_no_links() -> None:
 
 def test_marks_of_a_page_are_kept_to() -> None:
     pages = {
-        "/": WebPage(links=["/hidden", "/closed"]),
+        "/": WebPage(links=["/hidden", "/closed", "/报告.pdf", "/shut"]),
         "/hidden": WebPage(noindex=True, links=["/a"]),
         "/closed": WebPage(nofollow=True, links=["/b"]),
+        "/%E6%8A%A5%E5%91%8A.pdf": WebPage(body=b"%PDF-1.7", content_type="application/pdf", robots="noindex"),
+        "/shut": WebPage(robots="nofollow", links=["/b"]),
         "/a": WebPage(),
         "/b": WebPage(),
     }
     site = make_site(pages)
     outcomes = run(site)
-    assert tell(outcomes) == ["/", "/hidden noindex", "/closed", "/a"]
+    assert tell(outcomes) == ["/", "/hidden noindex", "/closed", "/%E6%8A%A5%E5%91%8A.pdf noindex", "/shut", "/a"]
     assert tell(run(site, known=remember(outcomes))) == tell(outcomes)
 
 

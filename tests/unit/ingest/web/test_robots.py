@@ -7,7 +7,16 @@ import time
 import pytest
 from fakes.web_site import WebPage, WebSite
 
-from ingest.web.robots import FAILED_S, KEPT_S, LONGEST_DELAY, MOST_BYTES, MOST_HOSTS, Robots, read_sitemap_lines
+from ingest.web.robots import (
+    FAILED_S,
+    KEPT_S,
+    LONGEST_DELAY,
+    MOST_BYTES,
+    MOST_HOSTS,
+    Robots,
+    read_robots_tag,
+    read_sitemap_lines,
+)
 from kb.errors import FetchFailed
 
 HOST = "https://example.com"
@@ -168,3 +177,20 @@ def test_a_hostile_rule_costs_little(rule: str) -> None:
 def test_the_sitemaps_it_names_are_read() -> None:
     body = "User-agent: *\nSitemap: https://example.com/a.xml\nsitemap:https://example.com/文.xml.gz\n".encode()
     assert read_sitemap_lines(body) == ["https://example.com/a.xml", "https://example.com/文.xml.gz"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (None, set()),
+        ("noindex", {"noindex"}),
+        (" NoIndex , nofollow", {"noindex", "nofollow"}),
+        ("none", {"none", "noindex", "nofollow"}),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST, noindex", {"noindex"}),
+        ("max-snippet: 20, nofollow", {"nofollow"}),
+        ("otherbot: noindex, nofollow", set()),
+        ("nofollow, otherbot: noindex", {"nofollow"}),
+    ],
+)
+def test_the_header_for_robots_is_read_where_it_is_for_all(header: str | None, words: set[str]) -> None:
+    assert read_robots_tag(header) == words
