@@ -55,7 +55,7 @@ def make_document(**fields: Any) -> Document:
         "id": "d1", "kb_id": "kb1", "path": "a.txt", "title": "A", "media_type": "text/plain", "size": 1,
         "sha256": "0" * 64, "status": DocumentStatus.READY, "language": "en", "encoding": None, "pages": 1, "chunks": 1,
         "coverage": 1.0, "verdicts": {PageVerdict.INDEXED: 1}, "error": None, "version": 1, "live_version": 1,
-        "metadata": {}, "source_id": None, "created_at": NOON, "updated_at": NOON,
+        "metadata": {}, "source_id": None, "source_state": None, "created_at": NOON, "updated_at": NOON,
     }  # fmt: skip
     return Document(**values | fields)
 
