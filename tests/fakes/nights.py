@@ -10,16 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fakes.kills import work_off
 from fakes.store import Store
 
-from ingest.pipeline import Outcome
 from ingest.sources.intake import FileIntake
 from ingest.sources.registry import Roots
 from ingest.sources.sync import FolderSync
-from ingest.worker import Worker
 from kb.catalog.sources import NewSource
 from kb.ports import Gate
-from kb.types import Job, JobKind, Source, SourceKind
+from kb.types import Job, Source, SourceKind
 
 FIRST_NIGHT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 NAME = "团队 docs"
@@ -86,12 +85,7 @@ class Nights:
 
     def work(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Take up whatever job waits, as a worker does; errors that a worker does not know come out."""
-
-        def run_sync(job: Job, stopping: Callable[[], bool]) -> Outcome | None:
-            return self.sync.run(job, stopping, self.now)
-
-        worker = Worker(self.store.catalog.jobs, {JobKind.SYNC: run_sync}, lambda: None, 60.0, retry_seconds=0.0)
-        worker.step(is_stopping)
+        work_off(self.store, self.sync, self.now, is_stopping)
 
     def embedded(self) -> list[str]:
         """Strings embedded since this was last asked."""

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fakes.kills import work_off
 from fakes.sites import SITE, FakeSite, PageParser, write_page
 from fakes.store import Store
 
-from ingest.pipeline import Outcome
 from ingest.sources.page_intake import PageIntake
 from ingest.sources.page_sync import Crawler, PageSync
 from ingest.web.plan import Site
-from ingest.worker import Worker
 from kb.catalog.sources import NewSource
 from kb.ports import Gate
-from kb.types import Job, JobKind, Source, SourceKind
+from kb.types import Job, Source, SourceKind
 
 FIRST_NIGHT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 COUNTS = ("added", "changed", "moved", "removed", "touched", "unchanged", "failed", "skipped", "kept_out")
@@ -83,12 +82,7 @@ class PageNights:
 
     def work(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Take up whatever job waits, as a worker does; errors that a worker does not know come out."""
-
-        def run_sync(job: Job, stopping: Callable[[], bool]) -> Outcome | None:
-            return self.sync.run(job, stopping, self.now)
-
-        worker = Worker(self.store.catalog.jobs, {JobKind.SYNC: run_sync}, lambda: None, 60.0, retry_seconds=0.0)
-        worker.step(is_stopping)
+        work_off(self.store, self.sync, self.now, is_stopping)
 
     def count_work(self) -> tuple[int, int]:
         """Pages parsed and strings embedded since this was last asked."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes.kills import Countdown, Death, free_the_job
 from fakes.page_nights import PageNights, count
 from fakes.sites import SITE
 from fakes.store import Store, new_store, write_sentences
@@ -34,40 +35,17 @@ def nights(store: Store) -> PageNights:
     return PageNights(store=store)
 
 
-class Death(BaseException):
-    """What a kill is to the code it meets: nothing catches it."""
-
-
-class Countdown:
-    """Raises Death, or answers True, from the n-th call on; a kill comes once."""
-
-    def __init__(self, left: int, *, kills: bool) -> None:
-        self.left = left
-        self.kills = kills
-
-    def __call__(self, *_: object) -> bool:
-        self.left -= 1
-        if self.left == 0 and self.kills:
-            raise Death
-        return self.left <= 0
-
-
-def free_the_job(store: Store) -> None:
-    """What another worker does with a dead owner's job."""
-    store.execute("UPDATE job SET state = 'queued', owner = NULL, lease_until = NULL WHERE state = 'running'")
-
-
 # -- slices and kills ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", [1, 5])
 def test_a_run_told_to_stop_again_and_again_asks_for_no_page_twice(nights: PageNights, store: Store, at: int) -> None:
     nights.write_all(FORTY)
-    job = nights.run(Countdown(at, kills=False))
+    job = nights.run(Countdown(left=at, kills=False))
     slices = 1
     while job.state is JobState.QUEUED:
         assert nights.visible() == {}
-        nights.work(Countdown(at, kills=False))
+        nights.work(Countdown(left=at, kills=False))
         job = store.catalog.jobs.get(job.id)
         slices += 1
         assert slices < 200
@@ -84,12 +62,12 @@ def test_pages_that_are_as_they_were_are_not_asked_twice_either(nights: PageNigh
     nights.write_all(FORTY)
     nights.run()
     nights.site.take_asked()
-    job = nights.run(Countdown(5, kills=False))
+    job = nights.run(Countdown(left=5, kills=False))
     assert (job.stage, job.failed, 0 < job.done < job.total) == ("fetch", 0, True)
     assert re.fullmatch(r"\d+ asked, \d+ found, \d+ to go", job.message)
     slices = 1
     while job.state is JobState.QUEUED:
-        nights.work(Countdown(5, kills=False))
+        nights.work(Countdown(left=5, kills=False))
         job = store.catalog.jobs.get(job.id)
         slices += 1
         assert slices < 50
@@ -104,10 +82,10 @@ def test_a_page_that_is_readable_again_is_so_for_every_slice(nights: PageNights,
     nights.write("/a", "BAD no_text")
     nights.run()
     nights.write("/a", FOUR["/a"])
-    job = nights.run(Countdown(2, kills=False))
+    job = nights.run(Countdown(left=2, kills=False))
     while job.state is JobState.QUEUED:
         nights.restart()
-        nights.work(Countdown(2, kills=False))
+        nights.work(Countdown(left=2, kills=False))
         job = store.catalog.jobs.get(job.id)
     assert count(job) == {"unchanged": 4}
     assert (store.find(f"{SITE}/a").error, nights.visible()) == (None, FOUR)
@@ -126,21 +104,21 @@ def test_pages_that_fail_or_are_none_keep_no_slice_from_getting_on(
             nights.site.pages[f"{SITE}/{number:02}"] = b"\x89PNG\r\n\x1a\n" + bytes([number]) * 100
         else:
             nights.write(f"/{number:02}", write_sentences(0), ad=str(number))
-    job = nights.run(Countdown(2, kills=False))
+    job = nights.run(Countdown(left=2, kills=False))
     slices = 1
     while job.state is JobState.QUEUED:
         if restarts:
             nights.restart()
-        nights.work(Countdown(2 + 40 * restarts, kills=False))
+        nights.work(Countdown(left=2 + 40 * restarts, kills=False))
         job = store.catalog.jobs.get(job.id)
         slices += 1
         assert slices < 60
     assert count(job) == {"added": 11, "skipped": 29}
     assert len(nights.site.take_asked()) <= (40 + slices if not restarts else 40 * slices)
     nights.count_work()
-    job = nights.run(Countdown(2, kills=False))
+    job = nights.run(Countdown(left=2, kills=False))
     while job.state is JobState.QUEUED:
-        nights.work(Countdown(2, kills=False))
+        nights.work(Countdown(left=2, kills=False))
         job = store.catalog.jobs.get(job.id)
     assert count(job) == {"unchanged": 11, "skipped": 29}
     assert nights.count_work() == (0, 0)
@@ -159,7 +137,7 @@ def test_a_run_killed_at_any_step_is_taken_up_and_leaves_no_trace_of_the_kill(
     pages = FORTY | {"/05": write_sentences(500)}
     del pages["/07"]
     nights.write_all(pages)
-    death = Countdown(at, kills=True)
+    death = Countdown(left=at, kills=True)
     if place == "fetch":
         nights.site.on_fetch = death
     elif place == "parse":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes.kills import Countdown, Death, free_the_job
 from fakes.observatory_site import (
     ADVERTISEMENT,
     BROCHURE,
@@ -292,23 +293,6 @@ def test_a_dry_run_says_what_the_night_will_do_and_does_nothing(
 # -- killed in the middle -----------------------------------------------------------------------------------------
 
 
-class Death(BaseException):
-    """What a kill is to the code it meets: nothing catches it."""
-
-
-class Kill:
-    """Is asked whether to stop, and dies at the question of that number."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-
-    def __call__(self) -> bool:
-        self._left -= 1
-        if self._left == 0:
-            raise Death
-        return False
-
-
 @pytest.mark.parametrize("at", [3, 30, 75])
 def test_a_night_that_was_killed_goes_on_and_asks_hardly_a_page_again(
     nights: SiteNights, site: SiteServer, store: Store, tmp_path: Path, at: int
@@ -318,8 +302,8 @@ def test_a_night_that_was_killed_goes_on_and_asks_hardly_a_page_again(
     SiteNights(store=whole, site=site, pool=nights.pool).run()
     usual = count_asked(site)
     with pytest.raises(Death):
-        nights.run(Kill(at))
-    store.execute("UPDATE job SET state = 'queued', owner = NULL, lease_until = NULL WHERE state = 'running'")
+        nights.run(Countdown(left=at, kills=True))
+    free_the_job(store)
     nights.work()
     again = count_asked(site) - usual
     assert all(number <= usual[path] for path, number in again.items())

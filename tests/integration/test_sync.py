@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes.kills import Countdown, Death, free_the_job
 from fakes.nights import NAME, Nights, count
 from fakes.store import Store, new_store, write_sentences
 
@@ -25,29 +25,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def nights(store: Store, tmp_path: Path) -> Nights:
     return Nights(store=store, folder=tmp_path / "shared" / "docs")
-
-
-class Death(BaseException):
-    """What a kill is to the code it meets: nothing catches it."""
-
-
-@dataclass(kw_only=True)
-class Countdown:
-    """Raises Death, or answers True, at the n-th call."""
-
-    left: int
-    kills: bool
-
-    def __call__(self, *_: object) -> bool:
-        self.left -= 1
-        if self.left == 0 and self.kills:
-            raise Death
-        return self.left <= 0
-
-
-def free_the_job(store: Store) -> None:
-    """What another worker does with a dead owner's job."""
-    store.execute("UPDATE job SET state = 'queued', owner = NULL, lease_until = NULL WHERE state = 'running'")
 
 
 @pytest.mark.parametrize("at", [1, 4])
