@@ -16,9 +16,11 @@ import orjson
 
 from kb.errors import InvalidInput
 from kb.tokens import estimate_tokens
-from retrieval.json_answer.parts import list_parts, write_pointer
+from retrieval.json_answer.parts import Location, list_parts, write_pointer
+from retrieval.json_answer.patterns import find_foreign_group, measure_pattern
 from retrieval.json_answer.rules import LONGEST_PATTERN, check_parts, refuse_schema, write_schema
 
+MOST_WRITTEN_OUT = 10_000  # parts of all patterns together, repetitions written out: a few megabytes
 MOST_STEPS = 100_000  # keywords looked at: a second or less
 PATTERN_S = 0.5  # for all patterns of one check together
 
@@ -129,18 +131,35 @@ def _check_unique(validator: Any, wanted: Any, value: Any, schema: Any) -> Itera
 
 
 def _check_patterns(schema: Mapping[str, Any]) -> None:
-    import regex
-
+    left = MOST_WRITTEN_OUT
     for location, part in list_parts(schema).items():
         pattern = part.get("pattern") if isinstance(part, dict) else None
-        if pattern is None:
-            continue
-        if len(pattern) > LONGEST_PATTERN:
-            raise refuse_schema((*location, "pattern"), f"has more than {LONGEST_PATTERN} characters")
-        try:
-            regex.compile(pattern)
-        except regex.error:
-            raise refuse_schema((*location, "pattern"), "is no regular expression") from None
+        if pattern is not None:
+            _check_pattern((*location, "pattern"), pattern)
+            left -= measure_pattern(pattern)
+            if left < 0:
+                reason = f"repeats too often: written out, all patterns have {MOST_WRITTEN_OUT:,} parts at most"
+                raise refuse_schema((*location, "pattern"), reason)
+    for location, part in list_parts(schema).items():
+        if isinstance(part, dict) and "pattern" in part:
+            _compile_pattern((*location, "pattern"), part["pattern"])
+
+
+def _check_pattern(location: Location, pattern: str) -> None:
+    if len(pattern) > LONGEST_PATTERN:
+        raise refuse_schema(location, f"has more than {LONGEST_PATTERN} characters")
+    if (group := find_foreign_group(pattern)) is not None:
+        reason = f"has a group that begins with {group}: only (?:, (?=, (?!, (?<=, (?<!, (?<name> and (?i) are taken"
+        raise refuse_schema(location, reason)
+
+
+def _compile_pattern(location: Location, pattern: str) -> None:
+    import regex
+
+    try:
+        regex.compile(pattern)
+    except regex.error:
+        raise refuse_schema(location, "is no regular expression") from None
 
 
 def _say_costly(reason: str) -> InvalidInput:

@@ -49,6 +49,11 @@ def refuse(schema: dict[str, Any]) -> str:
         ({"items": {"patternProperties": {"^a": {}}}}, "#/items/patternProperties"),
         ({"pattern": "(("}, "#/pattern"),
         ({"pattern": "a" * 501}, "#/pattern"),
+        ({"pattern": "a{10000000}"}, "#/pattern repeats too often"),
+        ({"items": {"pattern": "(?:(a{99}){99}){99}"}}, "#/items/pattern repeats too often"),
+        ({"properties": {"a": {"pattern": "a{6000}"}, "b": {"pattern": "b{6000,}"}}}, "#/properties/"),
+        ({"pattern": "(?R)?a"}, "#/pattern has a group that begins with (?R"),
+        ({"pattern": "(?#[)a{10000000}]"}, "#/pattern has a group that begins with (?#"),
         ({"$schema": "https://example.org/own"}, "#/$schema"),
         ({"$schema": "http://json-schema.org/draft-04/schema#"}, "#/$schema"),
         ({"description": "x" * MOST_BYTES}, "#"),
@@ -71,6 +76,8 @@ def test_what_is_refused_is_named_by_its_place(schema: dict[str, Any], place: st
         {"enum": [{"$ref": "https://example.org"}], "const": {"patternProperties": 1}, "default": {"$id": "x"}},
         {"$schema": "http://json-schema.org/draft-07/schema#", "$id": "https://example.org/mine", "type": "string"},
         {"properties": {"below": {"type": "array", "items": {"$ref": "#"}}}},  # a tree
+        {"pattern": r"^(?i)(?<y>\d{4})-(?:0[1-9]|1[0-2])(?=-|$)|[(?R]\(\?R|票{0,9999999}|\p{L}{1,200}"},
+        {"pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
     ],
 )
 def test_what_may_be_asked_for(schema: dict[str, Any]) -> None:
