@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from retrieval.json_answer.rules import measure_depth
 from retrieval.json_answer.validator import ResponseSchema
 from retrieval.json_answer.wrapper import ANSWER, SOURCES
 
-FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*(?:```\s*)?", re.DOTALL | re.IGNORECASE)
+DEEPEST = 100  # objects and lists within each other: JSON can be read deeper than it can be written
+LONGEST_NUMBER = 9  # figures of a source written as a text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ def read_reply(written: str, schema: ResponseSchema, passages: int) -> Reply | B
     if not isinstance(wrapper, dict) or ANSWER not in wrapper:
         return BadReply(reason=f'it is no JSON object with "{ANSWER}" and "{SOURCES}"')
     value = wrapper[ANSWER]
+    if measure_depth(value) > DEEPEST:
+        return BadReply(reason=f'"{ANSWER}" is nested more than {DEEPEST} deep')
     if value is not None and (misfit := schema.find_misfit(value)) is not None:
         return BadReply(reason=f'"{ANSWER}" does not fit the schema at {misfit.place}')
     places, dropped = _read_sources(wrapper.get(SOURCES), passages)
@@ -74,14 +77,18 @@ def _strip_frame(written: str) -> str:
     text = written.strip()
     if text.startswith("{"):
         return text
-    if fenced := FENCED.fullmatch(text):
-        return fenced[1]
+    if text.startswith("```"):
+        return text[3:].removesuffix("```").strip().removeprefix("json").removeprefix("JSON").strip()
     return text[max(0, text.find("{")) : text.rfind("}") + 1] or text
 
 
 def _read_sources(told: Any, passages: int) -> tuple[list[int], int]:  # noqa: ANN401
     """What is missing is no source; one written as a text is read as a number."""
     named = told if isinstance(told, list) else []
-    numbers = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in named]
+    numbers = [int(one) if _is_number(one) else one for one in named]
     kept = [one for one in numbers if isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= passages]
     return [number - 1 for number in dict.fromkeys(kept)], len(named) - len(kept)
+
+
+def _is_number(one: Any) -> bool:  # noqa: ANN401
+    return isinstance(one, str) and one.isdecimal() and len(one) <= LONGEST_NUMBER

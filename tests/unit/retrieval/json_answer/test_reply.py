@@ -18,6 +18,7 @@ GOOD = '{"answer": {"票价": 160}, "sources": [2, 1, 2]}'
         f"\n{GOOD}\n",
         f"```json\n{GOOD}\n```",
         f"```\n{GOOD}```",
+        f"```JSON {GOOD}",
         f"Here is the JSON:\n{GOOD}\nI hope it helps.",
         f"<think>hm</think>{GOOD}",
     ],
@@ -32,6 +33,8 @@ def test_a_reply_is_found_in_its_frame(written: str) -> None:
         ("[]", [], 0),
         ('["2", 1]', [1, 0], 0),
         ("[0, 3, -1, 2.5, true, null, [1], 1]", [0], 7),
+        ('["1234567890", 1]', [0], 1),
+        (f'["{"1" * 5_000}", 1]', [0], 1),
         ('"1"', [], 0),
         ("{}", [], 0),
         ("null", [], 0),
@@ -73,3 +76,14 @@ def test_leaves_are_the_values_in_their_order() -> None:
     assert list_leaves(value) == ["望江塔", "46", "砖", "1.5", ""]
     assert list_leaves(7) == ["7"]
     assert write_value(value) == '{"名":"望江塔","高":46,"有":[true,null,"砖",1.5],"in":{"a":""}}'
+
+
+@pytest.mark.parametrize("levels", [101, 300, 900])
+def test_what_is_nested_too_deep_to_be_written_again_is_no_answer(levels: int) -> None:
+    anything, tree = ResponseSchema({}), "[" * levels + "]" * levels
+    reply = read_reply(f'{{"answer": {tree}, "sources": []}}', anything, 2)
+    assert isinstance(reply, BadReply)
+    assert "nested" in reply.reason
+    kept = read_reply(f'{{"answer": {"[" * 100 + "]" * 100}, "sources": []}}', anything, 2)
+    assert isinstance(kept, Reply)
+    assert write_value(kept.value) == "[" * 100 + "]" * 100
