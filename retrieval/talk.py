@@ -64,7 +64,7 @@ class Round:
 
     @property
     def is_full(self) -> bool:
-        return len(self.text) >= MOST_CHARACTERS
+        return len(self.text) + len(self.held) >= MOST_CHARACTERS
 
     def _show(self, text: str) -> str:
         text = text[: MOST_CHARACTERS - len(self.text)]

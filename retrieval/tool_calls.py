@@ -61,13 +61,21 @@ def _read_part(told: Mapping[str, Any]) -> CallPart | None:
         return None
     arguments = called.get("arguments")
     if isinstance(arguments, dict):
-        arguments = json.dumps(arguments, ensure_ascii=False)
+        arguments = write_arguments(arguments)
     return CallPart(
         index=index if isinstance(index, int) else None,
         id=_read_text(told.get("id")),
         name=_read_text(called.get("name")),
         arguments=_read_text(arguments),
     )
+
+
+def write_arguments(told: object) -> str:
+    """As the text that they are in a call; empty where they are nested deeper than can be written."""
+    try:
+        return told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+    except RecursionError:  # reading bears more
+        return ""
 
 
 def _read_text(value: object) -> str:

@@ -15,9 +15,19 @@ from itertools import groupby
 
 from retrieval.events import ChatPiece
 from retrieval.prompt import ChatMessage
-from retrieval.tool_calls import LONGEST_ARGUMENTS, LONGEST_NAME, MOST_CALLS, SURROGATE, CallAssembly, Tool, ToolCall
+from retrieval.tool_calls import (
+    LONGEST_ARGUMENTS,
+    LONGEST_NAME,
+    MOST_CALLS,
+    SURROGATE,
+    CallAssembly,
+    Tool,
+    ToolCall,
+    write_arguments,
+)
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
+MOST_HELD = 2 * LONGEST_ARGUMENTS  # characters of a call, written with escapes: what goes on for ever is thrown away
 
 
 def write_as_text(messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
@@ -92,6 +102,8 @@ class CallReader:
             kept = _count_beginning(self._held)
             shown.append(self._held[: len(self._held) - kept])
             self._held = self._held[len(self._held) - kept :]
+        elif len(self._held) > MOST_HELD:  # but for what may be the beginning of its end
+            self._held = self._held[:MOST_HELD] + self._held[MOST_HELD:][-len(CLOSING) + 1 :]
         return "".join(shown)
 
     def close(self) -> str:
@@ -122,8 +134,7 @@ def read_call(written: str) -> ToolCall:
     name = told.get("name") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(name, str):
         return ToolCall(name="", arguments=written.strip()[:LONGEST_ARGUMENTS])
-    arguments = told.get("arguments", told.get("parameters", {}))
-    whole = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    whole = write_arguments(told.get("arguments", told.get("parameters", {})))
     return ToolCall(name=_mend(name)[:LONGEST_NAME], arguments=_mend(whole)[:LONGEST_ARGUMENTS])
 
 

@@ -112,6 +112,14 @@ def test_broken_fields_are_nothing_said() -> None:
     assert read_parts({"tool_calls": [{"function": {"name": "a\ud800"}}]}) == [CallPart(name="a\ufffd")]
 
 
+def test_arguments_nested_deeper_than_can_be_written_are_empty() -> None:
+    tree: dict[str, Any] = {}
+    for _ in range(1_010):  # as deep as orjson reads
+        tree = {"a": tree}
+    [part] = read_parts({"tool_calls": [{"index": 0, "function": {"name": "search", "arguments": tree}}]})
+    assert part == CallPart(index=0, name="search")
+
+
 def test_a_model_that_does_not_stop_is_bounded() -> None:
     assembly = CallAssembly()
     assembly.add([CallPart(index=n, name="a") for n in range(10 * MOST_CALLS)])

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from retrieval.chat.hermes import CallReader, describe_tools, read_calls, write_as_text
+from retrieval.chat.hermes import MOST_HELD, CallReader, describe_tools, read_calls, write_as_text
 from retrieval.events import ChatPiece, Usage
 from retrieval.prompt import ChatMessage
 from retrieval.search_tool import describe_search
-from retrieval.tool_calls import MOST_CALLS, CallPart, ToolCall
+from retrieval.tool_calls import LONGEST_ARGUMENTS, MOST_CALLS, CallPart, ToolCall
 
 QUERY = '{"query": "圆顶 weight"}'
 WRITTEN = f'<tool_call>\n{{"name": "search", "arguments": {QUERY}}}\n</tool_call>'
@@ -65,6 +65,19 @@ def test_text_is_held_back_only_where_a_call_may_begin() -> None:
 
 def test_calls_are_bounded() -> None:
     assert len(read(WRITTEN * 100)[1]) == MOST_CALLS
+
+
+def test_a_call_that_never_ends_is_held_only_so_far() -> None:
+    reader = CallReader()
+    reader.feed("<tool_call>")
+    sizes = []
+    for _ in range(100):
+        reader.feed("票 " * 1_000)
+        sizes.append(len(reader._held))
+    assert max(sizes) < MOST_HELD + 2_000
+    ends = [reader.feed(character) for character in "</tool_call> Twelve."]
+    assert "".join(ends) == " Twelve."
+    assert [(call.name, len(call.arguments)) for call in reader.calls] == [("", LONGEST_ARGUMENTS)]
 
 
 def test_messages_of_tools_become_text() -> None:
