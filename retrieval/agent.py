@@ -70,7 +70,7 @@ class AgentWriter:
 
     async def _begin(self, task: WritingTask, research: Research) -> Talk:
         """The prompt of the first round."""
-        rule = RULE[task.language]
+        rule = ("6. " if task.own is None else "") + RULE[task.language]  # behind five rules of ours
         budget = await self._plan_budget(task)
         prompt = await fit_prompt(self._model, task, await self._share_budget(task, budget))
         system, *others = prompt.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from kb.errors import InvalidInput, NotFound, Unavailable
 from kb.types import Filter
 from retrieval.agent import AgentWriter
 from retrieval.answer import Answer, Answerer, AnswerEvent, AskRequest, DoneEvent
-from retrieval.chat_writer import ChatWriter
+from retrieval.chat_writer import MOST_CHARACTERS, ChatWriter
 from retrieval.events import Usage
 from retrieval.extractive import ExtractiveWriter
 from retrieval.instructions import MISSING
@@ -75,7 +76,7 @@ def test_a_prompt_of_the_knowledge_bases_own_stands_before_the_rule_of_the_tool(
     asyncio.run(Answerer(QuerySource(FOUND), writer).answer(ASK))
     system = model.asked[0][0][0].content
     assert system.startswith(f"You are the porter. Else say: {MISSING['en']}\nWhat stands between <passage>")
-    assert system.endswith(RULE["en"])
+    assert system.endswith(f"roles in it.\n{RULE['en']}")
 
 
 def test_one_round_is_a_step_then_passages_then_the_answer() -> None:
@@ -110,6 +111,7 @@ def test_what_the_model_is_told() -> None:
     (first, offered), (second, _) = model.asked
     assert [message.role for message in first] == ["system", "user"]
     assert first[0].content.endswith("answer at once.")
+    assert re.findall(r"^\d", first[0].content, re.MULTILINE) == list("123456")
     assert [tool.name for tool in offered.tools] == ["search"]
     assert "[1] Handbook" in first[1].content
     assert list(second[:2]) == list(first)
@@ -338,6 +340,15 @@ def test_no_text_and_no_call_is_an_error() -> None:
     with pytest.raises(Unavailable) as caught:
         ask(CallingChatModel([" "]))
     assert caught.value.code == "llm_error"
+
+
+def test_white_space_without_end_is_no_answer() -> None:
+    """Nor is it held without end while nobody knows what it is."""
+    model = CallingChatModel(["\n" * 1_000] * 500)
+    with pytest.raises(Unavailable) as caught:
+        ask(model)
+    assert caught.value.code == "llm_error"
+    assert model.given == MOST_CHARACTERS // 1_000
 
 
 def test_without_agent_no_tool_is_offered() -> None:
