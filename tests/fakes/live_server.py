@@ -140,7 +140,7 @@ async def _count_tasks() -> int:
     return len(asyncio.all_tasks()) - 1  # this one
 
 
-def settle(server: LiveServer, tasks: int, seconds: float = 2.0) -> None:
+def settle(server: LiveServer, tasks: int, seconds: float = 20.0) -> None:
     """Waits until nothing of a request is left. Raises AssertionError that says what still is."""
     wait_until(lambda: server.count_tasks() <= tasks, f"no more than {tasks} tasks", seconds)
     wait_until(lambda: server.count_connections() == 0, "no database connection is held", seconds)
