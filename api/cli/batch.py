@@ -27,7 +27,7 @@ from api.cli.session import Session, address_question
 # What of a line goes to the server; all else (an id, the answer that is expected) only into the line of the answer.
 FIELDS = (
     "question", "history", "top_k", "max_context_tokens", "max_tokens", "temperature", "language", "filter", "agent",
-    "max_rounds",
+    "max_rounds", "response_schema",
 )  # fmt: skip
 ENDING = frozenset({401, 403, 404})  # of any question, that is
 ATTEMPTS = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import orjson
@@ -21,7 +21,8 @@ from retrieval.json_answer.patterns import find_foreign_group, measure_pattern
 from retrieval.json_answer.rules import LONGEST_PATTERN, check_parts, refuse_schema, write_schema
 
 MOST_WRITTEN_OUT = 10_000  # parts of all patterns together, repetitions written out: a few megabytes
-MOST_STEPS = 100_000  # keywords looked at: a second or less
+MOST_STEPS = 100_000  # keywords looked at: mostly a second or less
+CHECK_S = 2.0  # of the processor: a step may name a thousand properties, or write a long value into what is wrong
 PATTERN_S = 0.5  # for all patterns of one check together
 
 Keyword = Callable[..., Iterator[Any] | None]
@@ -87,12 +88,13 @@ class _Meter:
 
     def __init__(self) -> None:
         self._steps = MOST_STEPS
+        self._end = thread_time() + CHECK_S
         self._seconds = PATTERN_S
 
     def count(self, check: Keyword) -> Keyword:
         def counted(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any] | None:  # noqa: ANN401
             self._steps -= 1
-            if self._steps < 0:
+            if self._steps < 0 or thread_time() > self._end:
                 raise _say_costly("too many steps are needed to check an answer against it")
             return check(validator, wanted, value, schema)
 

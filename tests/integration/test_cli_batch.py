@@ -11,12 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes.kb_server import Fault, KbServer, serve_kb
 
+from api.cli.batch import FIELDS
 from api.cli.main import kb
+from api.schemas.ask import AskBody
 
 Run = Callable[..., Result]
 ANSWER = {"answer": "八十元 [1]。", "refused": False, "citations": []}
 LINES: list[dict[str, Any]] = [
-    {"question": "学生票多少钱？", "id": "q1", "expected": "八十元"},
+    {"question": "学生票多少钱？", "id": "q1", "expected": "八十元", "response_schema": {"type": "integer"}},
     {"question": "Who?", "language": "en", "top_k": 3},
     {"question": "Who?", "language": "en", "top_k": 3},
     {"question": "它呢？", "history": [{"role": "user", "content": "票价？"}]},
@@ -68,6 +70,10 @@ def test_every_question_is_answered_in_a_line(server: KbServer, run: Run, tmp_pa
         )
         for line in LINES
     )
+
+
+def test_a_line_may_have_every_field_of_a_question_but_those_of_one_that_is_kept_or_streamed() -> None:
+    assert set(FIELDS) == set(AskBody.model_fields) - {"conversation_id", "stream"}
 
 
 def test_a_second_run_asks_nothing_and_a_third_what_is_new(server: KbServer, run: Run, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def test_what_would_take_for_ever_is_ended() -> None:
         ({"$defs": doubled | {"a60": {}}, "$ref": "#/$defs/a0"}, 1),
         ({"items": {"pattern": r"^(a|aa)+$"}}, ["a" * 60 + "b"] * 100),
         ({"pattern": r"(x+x+)+y"}, "x" * 2_000),
+        ({"items": {"required": [f"r{n}" for n in range(1_500)]}}, [{"k": "value"}] * 2_500),  # few steps, long ones
     ):
         with pytest.raises(InvalidInput, match="bad_response_schema"):
             ResponseSchema(schema).find_misfit(value)
