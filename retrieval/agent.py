@@ -19,6 +19,7 @@ from kb.tokens import estimate_tokens
 from retrieval.chat.hermes import describe_tools
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.chat_writer import ChatWriter, cite_answer, fit_prompt, plan_budget, say_empty
+from retrieval.events import add_usage
 from retrieval.instructions import MISSING
 from retrieval.prompt import SPENT, Budget, ChatMessage, estimate_prompt, neutralise
 from retrieval.research import SHARES, Research
@@ -113,7 +114,7 @@ class AgentWriter:
                     yield event
                 if turn.is_full:
                     break
-        talk.add_usage(turn.usage)
+        talk.usage = add_usage(talk.usage, turn.usage)
         if not turn.calls_on:
             for event in talk.tell(turn.release()):
                 yield event

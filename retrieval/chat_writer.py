@@ -16,9 +16,8 @@ from retrieval.instructions import MISSING, Wording, word_answer, word_json
 from retrieval.json_writer import JsonTask, write_json
 from retrieval.passages import Passage
 from retrieval.prompt import Budget, Prompt, bound_prompt, estimate_prompt, neutralise, write_prompt
-from retrieval.writing import Draft, PassagesEvent, TokenEvent, WriterEvent, WritingTask
+from retrieval.writing import MOST_CHARACTERS, Draft, PassagesEvent, TokenEvent, WriterEvent, WritingTask
 
-MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
 FITTINGS = 4  # times that a prompt which is counted too long is written shorter
 SPARE = 0.97
 

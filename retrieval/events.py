@@ -28,6 +28,16 @@ class Usage:
     completion_tokens: int
 
 
+def add_usage(known: Usage | None, more: Usage | None) -> Usage | None:
+    """What several calls have used, as far as the server told."""
+    if known is None or more is None:
+        return known or more
+    return Usage(
+        prompt_tokens=known.prompt_tokens + more.prompt_tokens,
+        completion_tokens=known.completion_tokens + more.completion_tokens,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatPiece:
     """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended.

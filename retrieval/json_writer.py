@@ -15,16 +15,15 @@ from kb.errors import KbError, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import Citation, cite_values
-from retrieval.events import Usage
+from retrieval.events import Usage, add_usage
 from retrieval.instructions import MISSING
 from retrieval.json_answer.reply import BadReply, Reply, list_leaves, read_reply, write_value
 from retrieval.json_answer.validator import ResponseSchema
 from retrieval.json_answer.wrapper import wrap_schema
 from retrieval.prompt import SPENT, ChatMessage, Prompt, estimate_prompt, neutralise
 from retrieval.question import Language
-from retrieval.writing import Draft, TokenEvent, WriterEvent, WritingTask
+from retrieval.writing import MOST_CHARACTERS, Draft, TokenEvent, WriterEvent, WritingTask
 
-MOST_CHARACTERS = 40_000  # of one reply: against a model that does not stop
 MOST_SPACE = 400  # characters in a row: between two marks JSON may have any number, and a model can get lost there
 REFUSED = frozenset({"llm_rejected", "llm_error"})  # may be for the schema
 CORRECTION: dict[Language, str] = {
@@ -62,7 +61,7 @@ async def write_json(model: ChatModel, asked: JsonTask) -> AsyncGenerator[Writer
     if isinstance(reply, BadReply):
         written = await _ask(model, _correct(asked, written, reply), options)
         reply = await _read(written, asked)
-        usage = _add(usage, written.usage)
+        usage = add_usage(usage, written.usage)
     if isinstance(reply, BadReply):
         raise _explain(model.name, written, reply, options)
     draft = await asyncio.to_thread(_draft, reply, asked)
@@ -131,12 +130,3 @@ def _draft(reply: Reply, asked: JsonTask) -> Draft:
     for number, place in enumerate(reply.places, start=1):
         citations.append(cite_values(number, asked.prompt.passages[place], leaves, asked.task.question))
     return Draft(text=write_value(reply.value), data=reply.value, citations=citations, dropped=reply.dropped)
-
-
-def _add(first: Usage | None, second: Usage | None) -> Usage | None:
-    if first is None or second is None:
-        return None
-    return Usage(
-        prompt_tokens=first.prompt_tokens + second.prompt_tokens,
-        completion_tokens=first.completion_tokens + second.completion_tokens,
-    )

@@ -10,7 +10,7 @@ from math import inf
 from kb.errors import InvalidInput, Unavailable
 from kb.tokens import estimate_tokens
 from retrieval.chat.model import ChatModel
-from retrieval.chat_writer import FITTINGS, MOST_CHARACTERS
+from retrieval.chat_writer import FITTINGS
 from retrieval.events import ChatPiece, Usage
 from retrieval.passages import Passage
 from retrieval.prompt import (
@@ -26,7 +26,7 @@ from retrieval.prompt import (
 from retrieval.research import Research
 from retrieval.search_tool import BadCall, read_query, sort_out, write_reply, write_result
 from retrieval.tool_calls import ToolCall
-from retrieval.writing import PassagesEvent, TokenEvent, WriterEvent, WritingTask
+from retrieval.writing import MOST_CHARACTERS, PassagesEvent, TokenEvent, WriterEvent, WritingTask
 
 HELD = 200  # characters: longer text is the answer, whatever comes behind it
 LEAST_ROOM = 64  # tokens: with less left for passages there is nothing to search for
@@ -110,14 +110,6 @@ class Talk:
     @property
     def is_full(self) -> bool:
         return min(self._find_context(), self._find_room()) < LEAST_ROOM
-
-    def add_usage(self, usage: Usage | None) -> None:
-        known = self.usage or Usage(prompt_tokens=0, completion_tokens=0)
-        if usage is not None:
-            self.usage = Usage(
-                prompt_tokens=known.prompt_tokens + usage.prompt_tokens,
-                completion_tokens=known.completion_tokens + usage.completion_tokens,
-            )
 
     async def make_call(self, call: ToolCall) -> Result:
         """Search, and add what is new to the passages. Whatever is wrong with a call, the model is told and may do

@@ -15,6 +15,8 @@ from retrieval.question import Language
 from retrieval.research import Research
 from retrieval.sentences import Span
 
+MOST_CHARACTERS = 40_000  # of one answer: against a model that does not stop
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WritingTask:

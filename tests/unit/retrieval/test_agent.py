@@ -16,14 +16,14 @@ from kb.errors import InvalidInput, NotFound, Unavailable
 from kb.types import Filter
 from retrieval.agent import AgentWriter
 from retrieval.answer import Answer, Answerer, AnswerEvent, AskRequest, DoneEvent
-from retrieval.chat_writer import MOST_CHARACTERS, ChatWriter
+from retrieval.chat_writer import ChatWriter
 from retrieval.events import Usage
 from retrieval.extractive import ExtractiveWriter
 from retrieval.instructions import MISSING
 from retrieval.prompted_writer import PromptedWriter
 from retrieval.search_tool import RULE
 from retrieval.tool_calls import ToolCall
-from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
+from retrieval.writing import MOST_CHARACTERS, PassagesEvent, StepEvent, TokenEvent
 
 CAMERA = make_passage("The camera was bought in 2019. It cost 4,200 euro.", start=50)
 DOME = make_passage("The dome weighs eleven tonnes.", document_id="d2", version_id=2, path="dome.md")

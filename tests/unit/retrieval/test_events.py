@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kb.errors import Unavailable
-from retrieval.events import LONGEST_EVENT, ChatPiece, EventReader, Usage, name_error, read_piece
+from retrieval.events import LONGEST_EVENT, ChatPiece, EventReader, Usage, add_usage, name_error, read_piece
 from retrieval.tool_calls import CallPart
 
 STREAM = ": ping\n\ndata: 一\nid: 3\n\nevent: x\ndata:two\ndata: more\n\n\n\ndata: 😀\n\ndata: [DONE]\n\n"
@@ -102,3 +102,9 @@ def test_only_plain_names_of_an_error_are_told() -> None:
     assert name_error(told) == " (BadRequestError, input_tokens)"
     assert name_error({"error": "secret"}) == ""
     assert name_error({"error": {"type": "a secret text"}}) == ""
+
+
+def test_what_calls_used_is_added_as_far_as_it_was_told() -> None:
+    one, two = Usage(prompt_tokens=1, completion_tokens=2), Usage(prompt_tokens=10, completion_tokens=20)
+    assert add_usage(one, two) == Usage(prompt_tokens=11, completion_tokens=22)
+    assert (add_usage(None, two), add_usage(one, None), add_usage(None, None)) == (two, one, None)
