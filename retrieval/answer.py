@@ -94,6 +94,7 @@ class Answer:
     revisions: Mapping[str, int] = field(default_factory=dict)  # by knowledge base
     steps: Sequence[StepEvent] = ()
     data: Any = None
+    only_quotes: bool = False  # of its citations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,6 +242,7 @@ class Answerer:
             degraded=tuple(found.degraded),
             dropped=draft.dropped,
             unsupported=tuple(draft.unsupported),
+            only_quotes=draft.only_quotes,
             revisions=dict(found.revisions),
             steps=tuple(record.steps),
             data=draft.data,

@@ -51,33 +51,33 @@ class Talker:
 
     async def stream(self, request: AskRequest) -> AsyncGenerator[AnswerEvent, None]:
         """The answerer's events. Raises what it raises, and NotFound (`conversation_not_found`)."""
-        asked = await self._add_history(request)
+        turns = await self._recall(request)
+        # what a caller says was said before counts for more than what we remember
+        asked = request if request.history or not turns else replace(request, history=write_history(turns))
         async with aclosing(self._answerer.stream(asked)) as events:
             async for event in events:
                 if isinstance(event, DoneEvent):
-                    yield DoneEvent(answer=await self._keep(event.answer, request))
+                    yield DoneEvent(answer=await self._keep(event.answer, request, turns))
                 else:
                     yield event
 
-    async def _add_history(self, request: AskRequest) -> AskRequest:
+    async def _recall(self, request: AskRequest) -> Sequence[KeptTurn]:
         if request.conversation_id is None:
-            return request
+            return ()
         if not self._keeps:
             reason = f"there is no conversation {request.conversation_id[:64]!r}: this server keeps none"
             raise NotFound("conversation_not_found", reason)
         bases = [request.kb_id, *request.also]
-        turns = await asyncio.to_thread(self._turns.list_latest, request.conversation_id, bases, LATEST)
-        # what a caller says was said before counts for more than what we remember
-        return request if request.history else replace(request, history=write_history(turns))
+        return await asyncio.to_thread(self._turns.list_latest, request.conversation_id, bases, LATEST)
 
-    async def _keep(self, answer: Answer, request: AskRequest) -> Answer:
+    async def _keep(self, answer: Answer, request: AskRequest, turns: Sequence[KeptTurn]) -> Answer:
         """The answer under the id of its conversation; under none when it cannot be kept: the answer itself stands."""
         if not self._keeps or not (request.keep or request.conversation_id):
             return answer
         new = NewTurn(
             conversation_id=request.conversation_id or uuid.uuid4().hex,
             kb_ids=[request.kb_id, *request.also],
-            turn=describe_turn(answer, request.question.strip()),
+            turn=describe_turn(answer, request.question.strip(), turns),
             is_first=request.conversation_id is None,
         )
         try:
@@ -98,7 +98,8 @@ def write_history(turns: Sequence[KeptTurn]) -> list[ChatMessage]:
     return history
 
 
-def describe_turn(answer: Answer, question: str) -> KeptTurn:
+def describe_turn(answer: Answer, question: str, turns: Sequence[KeptTurn] = ()) -> KeptTurn:
+    """`turns` went before it, and a chat model may repeat what they say."""
     return KeptTurn(
         question=question,
         query=answer.query,
@@ -108,7 +109,19 @@ def describe_turn(answer: Answer, question: str) -> KeptTurn:
         citations=[_keep_citation(citation) for citation in answer.citations],
         created_at=datetime.now(UTC),
         unsupported=[(span.start, span.end) for span in answer.unsupported],
+        read=_list_read(answer, question, turns),
     )
+
+
+def _list_read(answer: Answer, question: str, turns: Sequence[KeptTurn]) -> list[str]:
+    """Documents whose words may be in the answer or the query: a chat model was shown the passages and what was
+    answered before, and a follow-up was completed from that."""
+    is_told_freely = not (answer.refused or answer.only_quotes)
+    read = {passage.document_id for passage in answer.passages} if is_told_freely else set()
+    if is_told_freely or answer.query != question:
+        for turn in turns:
+            read.update(turn.read, (one.document_id for one in turn.citations))
+    return sorted(read)
 
 
 def _keep_citation(citation: Citation) -> KeptCitation:

@@ -67,7 +67,7 @@ class ExtractiveWriter:
             cite_span(number, task.passages[quote.place], Span(start=quote.start, end=quote.end))
             for number, quote in enumerate(quotes, start=1)
         ]
-        yield Draft(text=text, citations=citations)
+        yield Draft(text=text, citations=citations, only_quotes=True)
 
 
 def choose_quotes(question: str, passages: Sequence[Passage], *, judged: bool = False) -> list[Quote]:

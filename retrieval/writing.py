@@ -67,7 +67,7 @@ class TokenEvent:
 class Draft:
     """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage,
     `unsupported` are the places in `text` of the sentences that no cited passage bears out. `data` is the value that
-    the text of an answer in JSON stands for."""
+    the text of an answer in JSON stands for. `only_quotes`: nothing of a passage is in the text but what is cited."""
 
     text: str
     refused: bool = False
@@ -76,6 +76,7 @@ class Draft:
     unsupported: Sequence[Span] = ()
     usage: Usage | None = None
     data: Any = None
+    only_quotes: bool = False
 
 
 WriterEvent = StepEvent | PassagesEvent | TokenEvent | Draft

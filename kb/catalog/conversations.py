@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -73,15 +74,15 @@ class Conversations:
     def keep(self, new: NewTurn) -> bool:
         """Add a turn; False when the conversation or one of its knowledge bases was deleted meanwhile.
 
-        What is cited may have been deleted while the answer was written: its text is not kept then.
+        What was read may have been deleted while the answer was written: its text is not kept then.
         """
         with self._database.write() as connection:
             if not (_begin(connection, new) if new.is_first else _touch(connection, new)):
                 return False
             _insert_turn(connection, new)
-            cited = {one.document_id for one in new.turn.citations}
-            alive = select(t.document.c.id).where(t.document.c.id.in_(cited), t.document.c.deleted_at.is_(None))
-            forget_quotes(connection, sorted(cited.difference(connection.execute(alive).scalars())))
+            told = {one.document_id for one in new.turn.citations}.union(new.turn.read)
+            alive = select(t.document.c.id).where(t.document.c.id.in_(told), t.document.c.deleted_at.is_(None))
+            forget_quotes(connection, sorted(told.difference(connection.execute(alive).scalars())))
             _drop_oldest(connection, new.conversation_id)
             return True
 
@@ -104,17 +105,21 @@ class Conversations:
 
 
 def forget_quotes(connection: Connection, document_ids: Sequence[str]) -> None:
-    """Take the text of deleted documents out of every turn that cites them: quotes, and answers, which may repeat it.
+    """Take the text of deleted documents out of every turn that cites or was written from them: quotes, and answers,
+    which may repeat it.
 
     What stays says that there was an answer, and which documents it cited. Inside the caller's transaction.
     """
     for first in range(0, len(document_ids), 500):
-        cited = t.citation.c.document_id.in_(document_ids[first : first + 500])
-        turns = t.message.c.id.in_(select(t.citation.c.message_id).where(cited))
+        gone = document_ids[first : first + 500]
+        cited, read = t.citation.c.document_id.in_(gone), t.reading.c.document_id.in_(gone)
+        message_ids = select(t.citation.c.message_id).where(cited).union(select(t.reading.c.message_id).where(read))
+        turns = t.message.c.id.in_(message_ids)
         # a model may have taken words of the answers before into the query
         told = {"answer": None, "unsupported": null(), "query": t.message.c.question}
         connection.execute(update(t.message).where(turns).values(told))
         connection.execute(update(t.citation).where(cited).values(quote=None))
+        connection.execute(delete(t.reading).where(read))
 
 
 def forget_conversations(connection: Connection, kb_id: str) -> None:
@@ -167,9 +172,14 @@ def _insert_turn(connection: Connection, new: NewTurn) -> None:
         "unsupported": null() if turn.unsupported is None else [[start, end] for start, end in turn.unsupported],
     }
     key = connection.execute(insert(t.message).values(row)).inserted_primary_key
-    if turn.citations and key is not None:
+    if key is None:
+        return
+    if turn.citations:
         rows = [{"message_id": key[0], **{name: getattr(one, name) for name in _CITATION}} for one in turn.citations]
         connection.execute(insert(t.citation), rows)
+    if turn.read:
+        read = [{"message_id": key[0], "document_id": document_id} for document_id in sorted(set(turn.read))]
+        connection.execute(insert(t.reading), read)
 
 
 def _drop_oldest(connection: Connection, conversation_id: str) -> None:
@@ -189,7 +199,8 @@ def _delete(connection: Connection, chosen: ColumnElement[bool]) -> None:
 
 def _delete_turns(connection: Connection, chosen: ColumnElement[bool]) -> None:
     turns = select(t.message.c.id).where(chosen)
-    connection.execute(delete(t.citation).where(t.citation.c.message_id.in_(turns)))
+    for table in (t.citation, t.reading):
+        connection.execute(delete(table).where(table.c.message_id.in_(turns)))
     connection.execute(delete(t.message).where(chosen))
 
 
@@ -214,12 +225,15 @@ def _fetch_turns(connection: Connection, conversation_id: str, limit: int) -> li
     newest = select(t.message).where(message.conversation_id == conversation_id).order_by(message.id.desc())
     rows = connection.execute(newest.limit(limit)).mappings().all()[::-1]
     cited: dict[int, list[KeptCitation]] = {row["id"]: [] for row in rows}
+    read: dict[int, list[str]] = {row["id"]: [] for row in rows}
     if rows:
         within = (message.conversation_id == conversation_id) & (message.id >= rows[0]["id"])
         query = select(t.citation).join(t.message, message.id == t.citation.c.message_id).where(within)
         for row in connection.execute(query.order_by(t.citation.c.number)).mappings():
             cited[row["message_id"]].append(KeptCitation(**{name: row[name] for name in _CITATION}))
-    return [_to_turn(row, cited[row["id"]]) for row in rows]
+        for row in connection.execute(select(t.reading).where(t.reading.c.message_id.in_(read))).mappings():
+            read[row["message_id"]].append(row["document_id"])
+    return [replace(_to_turn(row, cited[row["id"]]), read=read[row["id"]]) for row in rows]
 
 
 def _to_turn(row: RowMapping, citations: Sequence[KeptCitation]) -> KeptTurn:

@@ -12,7 +12,7 @@ from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.errors import StartRefused
 
-SCHEMA = "0006"  # newest step in kb/migrations/versions
+SCHEMA = "0007"  # newest step in kb/migrations/versions
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 

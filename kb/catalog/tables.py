@@ -283,6 +283,13 @@ citation = Table(
     Index("ix_citation_document_id_version", "document_id", "version"),
 )
 
+reading = Table(
+    "reading",
+    metadata,
+    Column("message_id", ForeignKey("message.id"), primary_key=True),
+    Column("document_id", String(32), primary_key=True, index=True),  # its words may be in the answer, cited or not
+)
+
 
 def is_of_space(space_id: int) -> ColumnElement[bool]:
     """Of chunks that are found by their ids or their version. Compared plainly, SQLite takes the space's index for it,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +27,8 @@ class KeptCitation:
 class KeptTurn:
     """A question and its answer. `query` is what was searched for; `answer` is None when it rested on a document that
     was deleted since. `unsupported` are the places `(start, end)` in it of the sentences that no cited passage bears
-    out, None where the answer is gone or was kept before they were."""
+    out, None where the answer is gone or was kept before they were. `read` are the documents that words of `answer` or
+    `query` may come from beside those that are cited."""
 
     question: str
     query: str
@@ -37,6 +38,7 @@ class KeptTurn:
     citations: Sequence[KeptCitation]
     created_at: datetime
     unsupported: Sequence[tuple[int, int]] | None = None
+    read: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

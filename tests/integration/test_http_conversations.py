@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,24 @@ def test_a_document_deleted_while_it_is_answered_leaves_no_text_either(server: L
     kb_id = server.request("GET", f"{KB}/a").json()["id"]
     assert kept.keep(NewTurn(conversation_id=talk, kb_ids=[kb_id], turn=turn, is_first=False))
     assert [(one.answer, one.citations[0].quote) for one in kept.get(talk)[1]] == [(None, None)] * 2
+
+
+def test_a_document_that_was_read_and_not_cited_takes_the_answer_with_it_as_well(server: LocalServer) -> None:
+    """A chat model may tell what a passage says without naming it, in JSON or plainly."""
+    paths = {one["path"]: one["id"] for one in server.request("GET", f"{KB}/a/documents").json()["items"]}
+    kb_id, kept = server.request("GET", f"{KB}/a").json()["id"], server.store.catalog.conversations
+    words = {"question": "高吗？", "query": "望江塔高吗？", "answer": "四十六米。", "refused": False, "model": "m"}
+    turn = KeptTurn(**words, citations=(), created_at=datetime.now(UTC), read=[paths["塔.md"], paths["mill.md"]])
+    for conversation_id, read in (("both", turn.read), ("mill", [paths["mill.md"]])):
+        new = NewTurn(conversation_id=conversation_id, kb_ids=[kb_id], turn=replace(turn, read=read), is_first=True)
+        assert kept.keep(new)
+    server.request("DELETE", f"{KB}/a/documents/{paths['塔.md']}")
+    assert kept.keep(NewTurn(conversation_id="both", kb_ids=[kb_id], turn=turn, is_first=False))  # was under way
+    told = [(one["question"], one["query"], one["answer"]) for one in get(server, "both")["turns"]]
+    assert told == [("高吗？", "高吗？", None)] * 2
+    assert [one["answer"] for one in get(server, "mill")["turns"]] == ["四十六米。"]
+    for conversation_id in ("both", "mill"):
+        assert server.request("DELETE", f"{TALKS}/{conversation_id}").status_code == 204
 
 
 def test_a_replaced_version_opens_as_long_as_a_kept_turn_cites_it(server: LocalServer) -> None:

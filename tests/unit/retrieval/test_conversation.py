@@ -13,10 +13,12 @@ from fakes.chat_model import ScriptedChatModel
 from fakes.passages import make_passage
 
 from kb.errors import NotFound, Unavailable
-from kb.types import KeptTurn, NewTurn
+from kb.types import KeptCitation, KeptTurn, NewTurn
 from retrieval.answer import Answer, Answerer, AskRequest, DoneEvent, TokenEvent
 from retrieval.chat_writer import ChatWriter
 from retrieval.conversation import LATEST, Talker
+from retrieval.extractive import ExtractiveWriter
+from retrieval.instructions import MISSING
 from retrieval.prompt import ChatMessage
 from retrieval.search import SearchRequest, SearchResult
 
@@ -31,6 +33,11 @@ TURN = KeptTurn(
     citations=(),
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
+
+EARLIER = KeptCitation(
+    number=1, kb_id="kb1", document_id="earlier", path="a.md", version=1, page_start=1, page_end=1, start=0, end=3,
+    quote="北门外",
+)  # fmt: skip
 
 
 class Turns:
@@ -100,6 +107,37 @@ def test_one_that_names_a_conversation_goes_on_with_it() -> None:
     assert (answer.query, answer.conversation_id) == ("望江塔有多高？", "c")
     [new] = turns.kept
     assert (new.conversation_id, new.is_first, new.turn.question) == ("c", False, "它有多高？")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("四十六米[1]。", ["d1", "earlier", "shown"]),
+        ("It does not say.", ["d1", "earlier", "shown"]),
+        (MISSING["zh"], []),
+    ],
+)
+def test_what_a_chat_model_was_shown_is_kept_with_its_answer(text: str, read: list[str]) -> None:
+    """Cited or not, its words may come from there; those of the refusal are ours."""
+    turns = Turns(replace(TURN, citations=[EARLIER], read=["shown"]))
+    talker, _ = talk(turns, ScriptedChatModel(text))
+    asyncio.run(talker.answer(replace(ASK, conversation_id="c")))
+    assert turns.kept[0].turn.read == read
+
+
+def test_a_follow_up_is_completed_from_what_was_said_before() -> None:
+    turns = Turns(replace(TURN, citations=[EARLIER]))
+    talker, _ = talk(turns, ScriptedChatModel(MISSING["zh"]))
+    answer = asyncio.run(talker.answer(replace(ASK, question="它有多高？", conversation_id="c")))
+    assert (answer.refused, turns.kept[0].turn.read) == (True, ["earlier"])
+
+
+def test_quotes_hold_nothing_but_what_they_cite() -> None:
+    turns = Turns(replace(TURN, citations=[EARLIER]))
+    answer = asyncio.run(
+        Talker(Answerer(Source(), ExtractiveWriter()), turns).answer(replace(ASK, conversation_id="c"))
+    )
+    assert (answer.refused, turns.kept[0].turn.read) == (False, [])
 
 
 def test_of_an_answer_that_was_taken_out_the_question_still_counts() -> None:
