@@ -14,6 +14,7 @@ CITATIONS_A_PAGE = 2_000  # messages, by their ids
 def check_conversations(database: Database, found: FindingLog) -> None:
     with database.read() as connection:
         _check_bases(connection, found)
+        _check_readings(connection, found)
         last = connection.execute(select(func.max(t.citation.c.message_id))).scalar_one() or 0
     for first in range(0, last, CITATIONS_A_PAGE):
         with database.read() as connection:
@@ -38,6 +39,20 @@ def _check_bases(connection: Connection, found: FindingLog) -> None:
         found.add(
             "conversation_of_none", f"conversation {conversation_id} is of no knowledge base: nobody can go on with it"
         )
+
+
+def _check_readings(connection: Connection, found: FindingLog) -> None:
+    """A deleted document takes these rows with it, and the answers that may repeat it."""
+    read = t.reading.c
+    query = (
+        select(t.message.c.conversation_id, read.message_id, read.document_id)
+        .join(t.message, t.message.c.id == read.message_id)
+        .outerjoin(t.document, t.document.c.id == read.document_id)
+        .where(or_(t.document.c.id.is_(None), t.document.c.deleted_at.is_not(None)))
+    )
+    for row in connection.execute(query):
+        where = f"conversation {row.conversation_id}: turn {row.message_id}"
+        found.add("quote_of_deleted", f"{where} may hold text of document {row.document_id}, which was deleted")
 
 
 def _check_citations(connection: Connection, found: FindingLog, first: int, last: int) -> None:

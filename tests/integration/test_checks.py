@@ -212,6 +212,10 @@ SQL_MUTATIONS = {
         "UPDATE citation SET document_id = 'gone' WHERE number = 1",
         {"quote_of_deleted"},
     ),
+    "an answer whose model was shown a deleted document": (
+        "INSERT INTO reading (message_id, document_id) SELECT max(id), 'gone' FROM message",
+        {"quote_of_deleted"},
+    ),
     "an answer from a deleted document": (
         "UPDATE citation SET quote = NULL, document_id = 'gone'",
         {"quote_of_deleted"},
