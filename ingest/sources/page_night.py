@@ -44,12 +44,7 @@ class PageNight(Night):
         copies = self._collapse()
         for url in copies:
             del self.staged[url]
-        vanished = self.look.list_vanished()
-        gone = [self.look.known[url] for url in self.look.list_gone()]
-        self.moved = find_moves(vanished, gone, self._list_new())
-        left = {move.removed.url for move in self.moved}
-        over = [page for page in gone if self.look.count_nights(page.url) >= GONE_NIGHTS]
-        self.removed = [page for page in (*vanished, *over) if page.url not in left]
+        self.moved, self.removed = sort_out(self.look, self.look.list_vanished(), self._list_new())
         return copies
 
     def _collapse(self) -> list[str]:
@@ -115,14 +110,14 @@ class PageNight(Night):
         }
 
     def _count(self) -> dict[str, int]:
-        touched = [url for url, page in self.staged.items() if page.same_as is not None]
-        changed = [url for url in self.staged if self._answers(url) and url not in touched]
+        touched = sum(page.same_as is not None for page in self.staged.values())
+        changed = sum(page.same_as is None and self._answers(url) for url, page in self.staged.items())
         return {
             "added": len(self._list_new()) - len(self.moved),
-            "changed": len(changed),
+            "changed": changed,
             "moved": len(self.moved),
             "removed": len(self.removed),
-            "touched": len(touched),
+            "touched": touched,
             "unchanged": len(self.look.unchanged),
             "kept_out": self.look.kept_out,
         }
@@ -158,7 +153,18 @@ class PageNight(Night):
         )
 
 
-def find_moves(vanished: Sequence[KnownPage], gone: Sequence[KnownPage], new: Sequence[StagedPage]) -> list[MovedPage]:
+def sort_out(
+    look: PageLook, vanished: Sequence[KnownPage], new: Sequence[StagedPage]
+) -> tuple[list[MovedPage], list[KnownPage]]:
+    """Of the documents whose pages `vanished` or are gone: those that are at a new page now, and those that go."""
+    gone = [look.known[url] for url in look.list_gone()]
+    moves = _find_moves(vanished, gone, new)
+    left = {move.removed.url for move in moves}
+    over = [page for page in gone if look.count_nights(page.url) >= GONE_NIGHTS]
+    return moves, [page for page in (*vanished, *over) if page.url not in left]
+
+
+def _find_moves(vanished: Sequence[KnownPage], gone: Sequence[KnownPage], new: Sequence[StagedPage]) -> list[MovedPage]:
     """Each page that went is at most one new page: that which its address leads to, or which has its bytes or its text.
     A page that is not there any more but has a double went there, too."""
     moves: list[MovedPage] = []

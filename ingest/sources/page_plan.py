@@ -14,13 +14,13 @@ from typing import Any
 from ingest.sources.intake import Fault
 from ingest.sources.look import MOST_TOLD
 from ingest.sources.page_intake import PageIntake
-from ingest.sources.page_look import GONE_NIGHTS, PageLook
-from ingest.sources.page_night import describe_waiting, find_moves
+from ingest.sources.page_look import PageLook
+from ingest.sources.page_night import describe_waiting, sort_out
 from ingest.sources.page_sync import Crawler, open_look, recall
 from kb.catalog.catalog import Catalog
 from kb.errors import InvalidInput
 from kb.ports import SyncPlanner
-from kb.types import KnownPage, Source, SourceKind, StagedPage
+from kb.types import Source, SourceKind, StagedPage
 
 LONGEST_S = 60.0  # the crawl of a dry run; what it did not come to is not in the plan
 
@@ -77,18 +77,16 @@ class PlannerByKind:
 
 
 def _describe(look: PageLook, *, complete: bool) -> dict[str, Any]:
-    changed = [url for url in look.fresh if url in look.known and look.known[url].live is not None]
-    new = [_stand_in(look, url) for url in look.fresh if url not in changed]
-    vanished: Sequence[KnownPage] = look.list_vanished() if complete else ()
-    gone = [look.known[url] for url in look.list_gone()]
-    moves = find_moves(vanished, gone, new)
-    came, went = {move.added for move in moves}, {move.removed.url for move in moves}
-    over = [page for page in gone if look.count_nights(page.url) >= GONE_NIGHTS]
+    answering = {url for url, page in look.known.items() if page.live is not None}
+    changed = [url for url in look.fresh if url in answering]
+    new = [_stand_in(look, url) for url in look.fresh if url not in answering]
+    moves, removed = sort_out(look, look.list_vanished() if complete else (), new)
+    came = {move.added for move in moves}
     failures = [*look.failures, *map(describe_waiting, look.failing.values())]
     paths: dict[str, list[Any]] = {
         "added": [page.url for page in new if page.url not in came],
         "changed": changed,
-        "removed": [page.url for page in (*vanished, *over) if page.url not in went],
+        "removed": [page.url for page in removed],
         "touched": [],
         "moved": [{"from": move.removed.url, "to": move.added} for move in moves],
         "failed": _tell(failures),

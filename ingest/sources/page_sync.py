@@ -189,7 +189,8 @@ class PageSync:
                 return False
         for wanted in look.list_needed_copies():
             self._bring_in(look, wanted, batch)  # its bytes are stored, unless the night was so long that they went
-        self._drop_lost(night, staged.keys() - look.fresh.keys())
+        lost = staged.keys() - look.fresh.keys()  # what an earlier slice staged and the site no longer has so
+        self._catalog.source_files.drop_staged(night.job, list(lost))
         self._record(night, batch, crawl, is_last=True)
         return True
 
@@ -236,10 +237,6 @@ class PageSync:
                 origin=origin,
             )
         )
-
-    def _drop_lost(self, night: PageNight, urls: Iterable[str]) -> None:
-        """What an earlier slice staged and the site no longer has so."""
-        self._catalog.source_files.drop_staged(night.job, list(urls))
 
     def _record(self, night: PageNight, batch: _Batch, crawl: Crawl, *, is_last: bool = False) -> None:
         look, progress = night.look, crawl.progress

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,7 @@ from typing import Self
 import httpx
 from fakes.http_client import NO_TLS, wait_until
 from fakes.network import take_port
-from fakes.server import KB, make_environment
+from fakes.server import KB, Server, make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-vllm"
@@ -94,3 +95,16 @@ class VllmServer:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(30)
+
+
+@contextmanager
+def serve_over(vllm: VllmServer, folder: Path, files: Mapping[str, bytes]) -> Iterator[httpx.Client]:
+    """Our server over it, with a store in `folder` whose one knowledge base `k` has these files."""
+    settings = {"llm_base_url": vllm.url, "llm_model": vllm.name, "llm_api_key": KEY}
+    with Server(folder, **settings) as server:
+        filling = server.open_client("k")
+        filling.create()
+        filling.upload(files)
+        filling.wait_until_idle()
+        with httpx.Client(base_url=server.url, timeout=200, trust_env=False, verify=NO_TLS) as client:
+            yield client

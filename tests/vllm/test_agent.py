@@ -13,9 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fakes.calling_qwen import ALWAYS, QUERY, build_calling_qwen
-from fakes.http_client import NO_TLS
-from fakes.server import Server
-from fakes.vllm_server import ABSENT, ENVIRONMENT, KEY, WINDOW, VllmServer, find_source
+from fakes.vllm_server import ABSENT, ENVIRONMENT, KEY, WINDOW, VllmServer, find_source, serve_over
 
 from retrieval.chat.client import OpenAIChatModel
 from retrieval.chat.model import ChatOptions
@@ -51,14 +49,8 @@ def caller(folder: Path, request: pytest.FixtureRequest) -> Iterator[VllmServer]
 
 @pytest.fixture(scope="module")
 def client(caller: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    settings = {"llm_base_url": caller.url, "llm_model": caller.name, "llm_api_key": KEY}
-    with Server(tmp_path_factory.mktemp("server") / "store", **settings) as server:
-        filling = server.open_client("k")
-        filling.create()
-        filling.upload(FILES)
-        filling.wait_until_idle()
-        with httpx.Client(base_url=server.url, timeout=200, trust_env=False, verify=NO_TLS) as client:
-            yield client
+    with serve_over(caller, tmp_path_factory.mktemp("server") / "store", FILES) as client:
+        yield client
 
 
 def read_events(text: str) -> list[tuple[str, dict[str, Any]]]:

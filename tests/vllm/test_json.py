@@ -10,8 +10,7 @@ import httpx
 import openai
 import pytest
 from fakes.http_client import NO_TLS
-from fakes.server import Server
-from fakes.vllm_server import KEY, VllmServer
+from fakes.vllm_server import VllmServer, serve_over
 
 FILES = {
     "价目.md": "# 门票\n\n开放夜的成人票每张一百六十元。学生票每张八十元。\n".encode(),
@@ -36,14 +35,8 @@ SCHEMA = {"$defs": {"price": {"type": "integer", "enum": [12, 80, 160]}}, **TICK
 
 @pytest.fixture(scope="module")
 def client(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    settings = {"llm_base_url": vllm.url, "llm_model": vllm.name, "llm_api_key": KEY}
-    with Server(tmp_path_factory.mktemp("json") / "store", **settings) as server:
-        filling = server.open_client("k")
-        filling.create()
-        filling.upload(FILES)
-        filling.wait_until_idle()
-        with httpx.Client(base_url=server.url, timeout=200, trust_env=False, verify=NO_TLS) as client:
-            yield client
+    with serve_over(vllm, tmp_path_factory.mktemp("json") / "store", FILES) as client:
+        yield client
 
 
 def check(told: dict[str, Any]) -> None:
