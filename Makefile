@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := kb ingest retrieval api
 
-.PHONY: setup demo test test-vllm check bench bench-splitting bench-loaders bench-retrieval bench-answers bench-web clean
+.PHONY: setup demo test fuzz test-vllm check bench bench-splitting bench-loaders bench-retrieval bench-answers bench-web clean
 
 setup: $(VENV)/installed
 
@@ -30,6 +30,11 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# The property tests alone, each with examples that it did not have before; ROUNDS=20 repeats them.
+ROUNDS ?= 1
+fuzz: $(VENV)/installed-test
+	@for round in $$(seq $(ROUNDS)); do KB_TEST_FUZZ=1 $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
 
 # A vLLM for processors, in an environment of its own: its packages clash with ours. The source package of
 # llama-cpp-python is not installed; Qwen's vocabulary and chat template are read out of it.

@@ -1,11 +1,17 @@
 """Makes the repository root and `tests/` importable, so that tests share `fakes` without packages in between, and
-watches that no test speaks to the network."""
+watches that no test speaks to the network.
 
+Property tests take the same examples in every run, so that a run says something of the change it follows; `make fuzz`
+takes others each time.
+"""
+
+import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 for folder in (TESTS, TESTS.parent):
@@ -17,6 +23,10 @@ from fakes.network import WATCH  # noqa: E402 - importable since the lines above
 REFUSED: list[str] = []
 
 WATCH.install()
+
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
+settings.load_profile("fuzz" if os.environ.get("KB_TEST_FUZZ") else "fixed")
 
 
 def pytest_collection_finish() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.html_facts import choose_language, find_date, find_headline, read_title, squeeze
 from ingest.loaders.html_markup import is_deep, read_markup
+from ingest.loaders.html_parsers import ask_parser
 from ingest.loaders.html_tree import HeadedText, keep_lines, render_body
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.plain import check_has_text, whole_page
@@ -72,7 +73,7 @@ def extract_content(markup: str) -> Content:
         tree = _parse(markup)
         if tree is not None:
             date = find_date(tree, markup)
-            content = _extract_with_trafilatura(tree)
+            content = ask_parser(lambda: _extract_with_trafilatura(tree))
             if content is not None and len(content.text) >= _LEAST_CONTENT:
                 return Content(headed=content, date=date)
     return Content(headed=_extract_with_resiliparse(markup, main_content=True), date=date)
@@ -84,33 +85,26 @@ def extract_everything(markup: str) -> HeadedText:
 
 
 def _parse(markup: str) -> HtmlElement | None:
-    from lxml.etree import LxmlError
     from trafilatura import load_html as parse
 
-    try:
-        return parse(markup)
-    except (LxmlError, ValueError, RecursionError):
-        return None  # it gave up on this page; the other parser may not
+    return ask_parser(lambda: parse(markup))
 
 
 def _extract_with_trafilatura(tree: HtmlElement) -> HeadedText | None:
-    from lxml.etree import LxmlError, strip_elements
+    from lxml.etree import strip_elements
     from trafilatura import bare_extraction
 
     strip_elements(tree, "template", "noscript", with_tail=False)
     for block in list(tree.iter("pre")):
         keep_lines(block)
-    try:
-        found = bare_extraction(
-            tree,
-            favor_precision=True,
-            include_comments=False,
-            include_tables=True,
-            include_formatting=True,
-            with_metadata=False,
-        )
-    except (LxmlError, ValueError, RecursionError):
-        return None
+    found = bare_extraction(
+        tree,
+        favor_precision=True,
+        include_comments=False,
+        include_tables=True,
+        include_formatting=True,
+        with_metadata=False,
+    )
     body = getattr(found, "body", None)
     return render_body(body) if body is not None else None
 

@@ -7,6 +7,7 @@ from datetime import date
 from html import unescape
 from typing import TYPE_CHECKING
 
+from ingest.loaders.html_parsers import ask_parser
 from kb.text import clean_text, detect_language
 
 if TYPE_CHECKING:
@@ -71,12 +72,8 @@ def find_date(tree: HtmlElement, markup: str) -> str | None:
 
 def _ask_htmldate(tree: HtmlElement, *, original: bool) -> str | None:
     import htmldate
-    from lxml.etree import LxmlError
 
-    try:
-        found = htmldate.find_date(tree, extensive_search=False, original_date=original)
-    except (LxmlError, ValueError, OverflowError, RecursionError):
-        return None
+    found = ask_parser(lambda: htmldate.find_date(tree, extensive_search=False, original_date=original))
     return found if found and _DATE.fullmatch(found) else None
 
 

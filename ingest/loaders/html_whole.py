@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.html import extract_everything
 from ingest.loaders.html_markup import is_deep
+from ingest.loaders.html_parsers import ask_parser
 from ingest.loaders.html_tree import HeadedText, render_body
 
 if TYPE_CHECKING:
@@ -54,21 +55,16 @@ def extract_whole(markup: str) -> HeadedText:
 
 def _parse_body(markup: str) -> Element | None:
     """The body, tags without namespace; None when neither parser finds one."""
-    from lxml.etree import HTML, HTMLParser, LxmlError, XMLParser, fromstring
+    from lxml.etree import HTML, HTMLParser, XMLParser, fromstring
 
     markup = _PROLOG.sub("", markup, count=1)
     options = {"remove_comments": True, "remove_pis": True, "no_network": True}
     root: Element | None = None
     if _XHTML.search(markup[:2000]):  # where `<title/>` is a whole element; for HTML it begins one that never ends
-        try:
-            root = fromstring(_NAMED.sub(_write_named, markup), XMLParser(resolve_entities=False, **options))
-        except LxmlError:
-            root = None
+        named = _NAMED.sub(_write_named, markup)
+        root = ask_parser(lambda: fromstring(named, XMLParser(resolve_entities=False, **options)))
     if root is None:
-        try:
-            root = HTML(markup, HTMLParser(**options))
-        except LxmlError:
-            return None
+        root = ask_parser(lambda: HTML(markup, HTMLParser(**options)))
     for element in root.iter() if root is not None else ():
         if isinstance(element.tag, str):
             element.tag = _UNDER_NAMESPACE.sub("", element.tag).lower()
