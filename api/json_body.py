@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from api.errors import BadRequest, FieldFault
 from kb.errors import InvalidInput
+from retrieval.json_answer.exact import read_exact
 
 LONGEST_BODY = 1_000_000  # bytes
 IDLE_S = 30.0  # a client that sends nothing for so long is not waited for
@@ -42,8 +43,11 @@ async def iter_body(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def read_json(model: type[Model], *, may_be_empty: bool = False) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency that gives the request's body as `model`; where it may be empty, no body is `{}`."""
+def read_json(
+    model: type[Model], *, may_be_empty: bool = False, exact: str | None = None
+) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that gives the request's body as `model`; where it may be empty, no body is `{}`. `exact` is the
+    field whose integers stay whole beyond 64 bits: nothing of it goes into a database."""
 
     async def read(request: Request) -> Model:
         if may_be_empty and not has_body(request.headers):
@@ -51,7 +55,7 @@ def read_json(model: type[Model], *, may_be_empty: bool = False) -> Callable[[Re
         if read_media_type(request) != "application/json":
             raise InvalidInput("unsupported_media_type", "send the body as application/json")
         body = b"".join([piece async for piece in iter_body(request, LONGEST_BODY)])
-        return validate_json(model, parse_json(body))
+        return validate_json(model, parse_json(body, exact))
 
     return read
 
@@ -71,10 +75,12 @@ def describe_body(model: type[BaseModel], *, may_be_empty: bool = False) -> dict
     return {"requestBody": {"required": not may_be_empty, "content": {"application/json": {"schema": schema}}}}
 
 
-def parse_json(body: bytes) -> Any:  # noqa: ANN401
+def parse_json(body: bytes, exact: str | None = None) -> Any:  # noqa: ANN401
     """Of equal keys the last one counts. Raises InvalidInput (`bad_json`, `bad_text`)."""
     try:
         value = orjson.loads(body)
+        if exact is not None and isinstance(value, dict) and exact in value:
+            value[exact] = read_exact(body)[exact]
     except orjson.JSONDecodeError as error:
         reason = error.msg
         if "surrogate in string" in reason:

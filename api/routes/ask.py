@@ -20,6 +20,7 @@ from retrieval.answer import AnswerEvent
 from retrieval.writing import PassagesEvent, StepEvent, TokenEvent
 
 TOKEN = b'event: token\ndata: {"text":%b}\n\n'  # filled in thousands of times a second, so by the quickest way
+SCHEMA = "response_schema"
 
 router = APIRouter(prefix="/api/v1", tags=["ask"])
 
@@ -31,7 +32,7 @@ router = APIRouter(prefix="/api/v1", tags=["ask"])
     openapi_extra=describe_body(AskBody),
 )
 async def ask_knowledge_base(
-    request: Request, kb: str, body: Annotated[AskBody, Depends(read_json(AskBody))]
+    request: Request, kb: str, body: Annotated[AskBody, Depends(read_json(AskBody, exact=SCHEMA))]
 ) -> Response:
     """Ask a question; the answer cites its passages. With `stream` it comes as server-sent events."""
     found = await run_in_threadpool(find_knowledge_base, request, kb)
@@ -44,7 +45,9 @@ async def ask_knowledge_base(
     responses={200: {"content": {"text/event-stream": {}}}},
     openapi_extra=describe_body(JointAskBody),
 )
-async def ask_several(request: Request, body: Annotated[JointAskBody, Depends(read_json(JointAskBody))]) -> Response:
+async def ask_several(
+    request: Request, body: Annotated[JointAskBody, Depends(read_json(JointAskBody, exact=SCHEMA))]
+) -> Response:
     """Ask several knowledge bases one question; the answer cites passages of any of them."""
     return _answer(request, body, await run_in_threadpool(find_knowledge_bases, request, body.knowledge_bases))
 

@@ -42,7 +42,9 @@ def get_model(request: Request, model: str) -> Response:
 
 
 @router.post("/chat/completions", openapi_extra=describe_body(ChatBody))
-async def complete_chat(request: Request, body: Annotated[ChatBody, Depends(read_json(ChatBody))]) -> Response:
+async def complete_chat(
+    request: Request, body: Annotated[ChatBody, Depends(read_json(ChatBody, exact="response_format"))]
+) -> Response:
     """Ask the knowledge base named by `model`, in OpenAI's shape, with `citations` beside `choices`."""
     found = await run_in_threadpool(find_model, request, body.model)
     question, names, services = read_chat(body, found), name_all([found]), get_services(request)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
 from pydantic import Field
 
 from api.schemas.search import (
@@ -176,7 +177,7 @@ def show_answer(found: Answer, names: Names) -> AskAnswer:
         unsupported=[Unsupported(start=span.start, end=span.end) for span in found.unsupported],
         unsupported_count=len(found.unsupported),
         steps=[show_step(step) for step in found.steps],
-        data=found.data,
+        data=None if found.data is None else orjson.Fragment(found.answer),  # it may hold what orjson cannot write
     )
 
 

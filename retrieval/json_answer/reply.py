@@ -8,11 +8,13 @@ from typing import Any
 
 import orjson
 
+from retrieval.json_answer.exact import read_exact, write_exact
 from retrieval.json_answer.rules import measure_depth
 from retrieval.json_answer.validator import ResponseSchema
 from retrieval.json_answer.wrapper import ANSWER, SOURCES
 
 DEEPEST = 100  # objects and lists within each other: JSON can be read deeper than it can be written
+TOO_LARGE = "infinity"  # what orjson says of a number beyond all floats
 LONGEST_NUMBER = 9  # figures of a source written as a text
 
 
@@ -37,9 +39,9 @@ def read_reply(written: str, schema: ResponseSchema, passages: int) -> Reply | B
     """Raises InvalidInput (`bad_response_schema`) where checking takes too long."""
     text = _strip_frame(written)
     try:
-        wrapper = orjson.loads(text)
+        wrapper = read_exact(text)
     except orjson.JSONDecodeError as error:
-        return BadReply(reason=f"it is no JSON: broken at character {error.pos + 1:,} of {len(text):,}")
+        return BadReply(reason=_explain(error, len(text)))
     if not isinstance(wrapper, dict) or ANSWER not in wrapper:
         return BadReply(reason=f'it is no JSON object with "{ANSWER}" and "{SOURCES}"')
     value = wrapper[ANSWER]
@@ -52,7 +54,7 @@ def read_reply(written: str, schema: ResponseSchema, passages: int) -> Reply | B
 
 
 def write_value(value: Any) -> str:  # noqa: ANN401
-    return orjson.dumps(value).decode()
+    return write_exact(value).decode()
 
 
 def list_leaves(value: Any) -> list[str]:  # noqa: ANN401
@@ -70,6 +72,12 @@ def list_leaves(value: Any) -> list[str]:  # noqa: ANN401
             case leaf:
                 leaves.append(str(leaf))
     return leaves
+
+
+def _explain(error: orjson.JSONDecodeError, length: int) -> str:
+    if TOO_LARGE in error.msg:
+        return "it holds a number that is too large: of more than 308 figures, or with such an exponent"
+    return f"it is no JSON: broken at character {error.pos + 1:,} of {length:,}"
 
 
 def _strip_frame(written: str) -> str:

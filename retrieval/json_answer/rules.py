@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from kb.errors import InvalidInput
+from retrieval.json_answer.exact import write_exact
 from retrieval.json_answer.parts import Location, find_circle, list_parts, read_pointer, write_pointer
 
 MOST_BYTES = 16_384
@@ -31,8 +30,8 @@ NAMING = frozenset({"$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAncho
 def write_schema(schema: Mapping[str, Any]) -> str:
     """The schema as JSON, once it is small enough. Raises InvalidInput (`bad_response_schema`)."""
     try:
-        written = orjson.dumps(schema)
-    except orjson.JSONEncodeError:  # deeper than it writes, or a number that no JSON holds
+        written = write_exact(schema)
+    except TypeError:  # deeper than can be written, or a number that no JSON holds
         raise refuse_schema((), f"is nested more than {DEEPEST} deep or is no JSON") from None
     if len(written) > MOST_BYTES:
         raise refuse_schema(

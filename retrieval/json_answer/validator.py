@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from time import perf_counter, thread_time
 from typing import Any
 
-import orjson
-
 from kb.errors import InvalidInput
 from kb.tokens import estimate_tokens
+from retrieval.json_answer.exact import write_exact
 from retrieval.json_answer.parts import Location, list_parts, write_pointer
 from retrieval.json_answer.patterns import find_foreign_group, measure_pattern
 from retrieval.json_answer.rules import LONGEST_PATTERN, check_parts, refuse_schema, write_schema
@@ -127,7 +126,7 @@ def _check_unique(validator: Any, wanted: Any, value: Any, schema: Any) -> Itera
 
     del schema
     if wanted and validator.is_type(value, "array"):
-        written = {orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in value}
+        written = {write_exact(one, sort=True) for one in value}
         if len(written) < len(value):
             yield ValidationError("two of them are equal")
 

@@ -43,6 +43,7 @@ KEPT = frozenset(
 )
 COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 MOST_COUNTED = 1_000  # a grammar is unrolled as often
+BEYOND = 2**63  # xgrammar refuses such a bound, and makes of such a constant one that is not it: 1.8e+19
 
 
 def wrap_schema(schema: ResponseSchema, passages: int) -> dict[str, Any]:
@@ -79,9 +80,23 @@ def _widen(part: Any) -> Any:  # noqa: ANN401
             kept.setdefault(_name_list(keyword), [_widen(inner) for inner in value])
         elif keyword in {"items", "additionalProperties"}:
             kept[keyword] = _widen(value)
-        elif keyword in KEPT and not (keyword in COUNTS and value > MOST_COUNTED):
+        elif keyword in KEPT and not (keyword in COUNTS and value > MOST_COUNTED) and not _is_beyond(value):
             kept[keyword] = value
     return kept
+
+
+def _is_beyond(value: Any) -> bool:  # noqa: ANN401
+    """Whether a number in it is more than an engine's integers hold."""
+    todo = [value]
+    while todo:
+        match todo.pop():
+            case dict(fields):
+                todo += fields.values()
+            case list(items):
+                todo += items
+            case int() | float() as number if not -BEYOND <= number < BEYOND:
+                return True
+    return False
 
 
 def _name_list(keyword: str) -> str:

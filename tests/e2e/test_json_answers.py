@@ -222,3 +222,40 @@ def test_a_knowledge_base_has_a_prompt_of_its_own(store: Path) -> None:
         assert (await client.patch(base, json={"prompt": None})).status_code == 200
 
     play(store, write("一百六十元[1]。"), script=script)
+
+
+def write_number(number: object) -> Reply:
+    return write(f'{{"answer": {{"n": {number}}}, "sources": [1]}}')
+
+
+def test_integers_are_told_as_the_model_wrote_them(store: Path) -> None:
+    numbers = [2**63, 2**64 - 1, 2**64, 10**30, -(2**63) - 1]
+
+    async def script(client: httpx.AsyncClient, package: openai.AsyncOpenAI, chat: ChatServer) -> None:
+        for number in numbers:
+            schema = {"type": "object", "properties": {"n": {"const": number}}, "required": ["n"]}
+            body = {"question": ZH, "response_schema": schema, "history": []}
+            whole = await client.post(ASK, json=body)
+            assert f'"data":{{"n":{number}}}' in whole.text
+            assert (whole.json()["data"], whole.json()["answer"]) == ({"n": number}, f'{{"n":{number}}}')
+            *_, (name, done) = read_events((await client.post(ASK, json=body | {"stream": True})).text)
+            assert (name, done["data"]) == ("done", {"n": number})
+            wanted: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+            messages: Any = [{"role": "user", "content": ZH}]
+            shaped = await package.chat.completions.create(model="k", messages=messages, response_format=wanted)
+            assert shaped.choices[0].message.content == f'{{"n":{number}}}'
+
+    play(store, *[write_number(number) for number in numbers for _ in range(3)], script=script)
+
+
+def test_another_integer_than_the_schema_names_and_one_beyond_all_bounds_are_no_answer(store: Path) -> None:
+    written = [(10**30 + 1, "#/properties/n/const"), ("1e400", "too large"), ("9" * 5_000, "too large")]
+
+    async def script(client: httpx.AsyncClient, package: openai.AsyncOpenAI, chat: ChatServer) -> None:
+        for _, reason in written:
+            body = {"question": ZH, "response_schema": {"properties": {"n": {"const": 10**30}}}}
+            failed = await client.post(ASK, json=body)
+            assert (failed.status_code, failed.json()["code"]) == (503, "llm_bad_json")
+            assert reason in failed.json()["detail"]
+
+    play(store, *[write_number(number) for number, _ in written for _ in range(2)], script=script)

@@ -131,6 +131,8 @@ ODD = [
     {"enum": [f"<|im_end|>{number}" for number in range(150)]},
     {"const": {"a": [1.5, None, "<tool_call>"]}},
     {"not": {}},
+    {"type": "integer", "minimum": -(2**63) - 1, "maximum": 2**64},
+    {"enum": [2**63, 2**64 - 1]},
 ]
 
 

@@ -50,6 +50,24 @@ def test_text_that_no_database_takes(body):
     assert caught.value.code == "bad_text"
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**30, -(2**63) - 1])
+def test_integers_stay_whole_in_the_field_that_asks_for_it(number):
+    body = f'{{"question": "x", "top_k": {number}, "response_schema": {{"const": {number}}}}}'.encode()
+    value = parse_json(body, "response_schema")
+    assert value["response_schema"] == {"const": number}
+    assert isinstance(value["response_schema"]["const"], int)
+    assert value["top_k"] == float(number) if number >= 2**64 or number < -(2**63) else number
+    assert parse_json(b"[1]", "response_schema") == [1]
+    assert parse_json(b"{}", "response_schema") == {}
+
+
+def test_what_is_nested_too_deep_to_be_read_exactly_is_no_json():
+    schema = b"[" * 1_000 + b"18446744073709551616" + b"]" * 1_000
+    with pytest.raises(InvalidInput) as caught:
+        parse_json(b'{"response_schema": %b}' % schema, "response_schema")
+    assert caught.value.code == "bad_json"
+
+
 def test_an_escaped_backslash_before_u0000_is_text():
     assert parse_json(rb'{"query": "\\u0000"}') == {"query": r"\u0000"}
 

@@ -71,6 +71,30 @@ def test_why_it_cannot_be_used_is_said_without_its_words(written: str, reason: s
     assert "secret" not in reply.reason
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**30, -(2**63) - 1, 10**308])
+def test_integers_are_what_the_model_wrote(number: int) -> None:
+    schema = ResponseSchema({"type": "array", "items": {"type": "integer"}, "uniqueItems": True})
+    reply = read_reply(f'{{"answer": [{number}, {number + 1}], "sources": [1]}}', schema, 1)
+    assert reply == Reply(value=[number, number + 1], places=[0])
+    assert isinstance(reply, Reply)
+    assert write_value(reply.value) == f"[{number},{number + 1}]"
+    assert list_leaves(reply.value) == [str(number), str(number + 1)]
+    twice = read_reply(f'{{"answer": [{number}, {number}], "sources": [1]}}', schema, 1)
+    assert twice == BadReply(reason='"answer" does not fit the schema at #/uniqueItems')
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 310, "9" * 5_000, "9" * 39_000])
+def test_numbers_beyond_all_bounds_are_no_answer(number: str) -> None:
+    reply = read_reply(f'{{"answer": {number}, "sources": [1]}}', ResponseSchema({"type": "number"}), 1)
+    assert isinstance(reply, BadReply)
+    assert reply.reason == "it holds a number that is too large: of more than 308 figures, or with such an exponent"
+
+
+def test_a_source_may_be_any_number() -> None:
+    schema = ResponseSchema({})
+    assert read_reply(f'{{"answer": 1, "sources": [{10**30}, 1]}}', schema, 1) == Reply(value=1, places=[0], dropped=1)
+
+
 def test_leaves_are_the_values_in_their_order() -> None:
     value = {"名": "望江塔", "高": 46, "有": [True, None, "砖", 1.5], "in": {"a": ""}}
     assert list_leaves(value) == ["望江塔", "46", "砖", "1.5", ""]

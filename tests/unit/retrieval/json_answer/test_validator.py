@@ -8,7 +8,7 @@ import pytest
 
 from kb.errors import InvalidInput
 from retrieval.json_answer.rules import DEEPEST, MOST_BYTES
-from retrieval.json_answer.validator import ResponseSchema
+from retrieval.json_answer.validator import Misfit, ResponseSchema
 
 PRICE = {
     "$defs": {"票": {"type": "object", "properties": {"价": {"type": "integer"}}, "required": ["价"]}},
@@ -134,3 +134,18 @@ def test_a_value_nested_beyond_all_measure_does_not_fit() -> None:
     found = ResponseSchema({"items": {"$ref": "#"}}).find_misfit(value)
     assert found is not None
     assert "nested" in found.place
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**30, -(2**63) - 1])
+def test_integers_beyond_64_bits_are_compared_as_they_are(number: int) -> None:
+    def list_fitting(schema: dict[str, Any]) -> list[int]:
+        checked = ResponseSchema(schema)
+        assert str(abs(number)) in checked.text
+        return [one - number for one in (number - 1, number, number + 1) if checked.find_misfit(one) is None]
+
+    assert list_fitting({"type": "integer", "const": number}) == [0]
+    assert list_fitting({"enum": ["x", number]}) == [0]
+    assert list_fitting({"maximum": number}) == [-1, 0]
+    assert list_fitting({"exclusiveMinimum": number}) == [1]
+    assert list_fitting({"multipleOf": abs(number)}) == [0]
+    assert ResponseSchema({"multipleOf": 1e-300}).find_misfit(number) == Misfit(place="#/multipleOf")  # inf by floats

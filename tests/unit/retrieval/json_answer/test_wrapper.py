@@ -59,6 +59,22 @@ def test_older_definitions_and_inner_ones() -> None:
     assert (takes(inner, [1]), takes(inner, ["1"])) == (True, False)
 
 
+def test_numbers_that_an_engine_cannot_hold_are_left_out_and_never_narrower() -> None:
+    """xgrammar makes 1.8446744073709552e+19 of the constant 2 ** 64, and refuses 2 ** 63 as a bound."""
+    most, least = 2**63 - 1, -(2**63)
+    for kept in ({"const": most}, {"enum": ["a", least]}, {"type": "integer", "minimum": least, "maximum": most}):
+        assert wrap(kept)["properties"]["answer"]["anyOf"][0] == kept
+    for beyond in (most + 1, least - 1, 2**64, 10**30, 1e30, -1e30):
+        schema = {
+            "properties": {"a": {"const": beyond}, "b": {"const": {"c": [beyond]}}, "d": {"enum": [1, beyond]}},
+            "items": {"type": "integer", "minimum": beyond, "exclusiveMaximum": beyond, "maximum": 7},
+        }
+        wrapper = wrap(schema)
+        [sent, _] = wrapper["properties"]["answer"]["anyOf"]
+        assert sent == {"properties": {"a": {}, "b": {}, "d": {}}, "items": {"type": "integer", "maximum": 7}}
+        assert takes(wrapper, {"a": beyond, "d": 1})
+
+
 def test_what_a_grammar_may_not_know_is_left_out_and_never_narrower() -> None:
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
