@@ -5,6 +5,10 @@ its text is held back: it is either what the model thinks before it calls, or th
 round ends without a call or the text has grown long. Then the passages are told and the text flows. What calls bring is
 numbered on and goes back; when the rounds or the room for passages are used up the model is asked without the tool, so
 that there is an end to it.
+
+A chat server that is bound to a schema lets its model write nothing else, no call either (vLLM's issue 39929). So where
+the answer is JSON no round is bound to it. What a round ends with is the answer where it fits; else, and when there are
+no more rounds, the model is asked once more, without the tool and bound.
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.chat_writer import ChatWriter, cite_answer, fit_prompt, plan_budget, say_empty
 from retrieval.events import add_usage
 from retrieval.instructions import MISSING
-from retrieval.prompt import SPENT, Budget, ChatMessage, estimate_prompt, neutralise
+from retrieval.json_answer.validator import ResponseSchema
+from retrieval.json_writer import JsonTask, Written, is_cut, write_json
+from retrieval.prompt import SPENT, Budget, ChatMessage, Prompt, estimate_prompt, neutralise
 from retrieval.research import SHARES, Research
 from retrieval.search_tool import LAST, LEFT_OUT, NAME, RULE, describe_search, tidy_call
-from retrieval.talk import Round, Talk
-from retrieval.writing import Draft, StepEvent, WriterEvent, WritingTask
+from retrieval.talk import HELD, Round, Talk
+from retrieval.writing import Draft, PassagesEvent, StepEvent, WriterEvent, WritingTask
 
 CALLS_A_ROUND = 3
 LEAST_FIRST = 300  # tokens that the first search's passages get, where there are so many
@@ -53,25 +59,56 @@ class AgentWriter:
     async def _search_and_write(self, task: WritingTask, research: Research) -> AsyncGenerator[WriterEvent, None]:
         self._model.check_room()  # before anything is sent, so that the answer can still be a 429
         talk = await self._begin(task, research)
-        for number in range(1, research.rounds + 2):
-            turn = Round(number=number, offers=number <= research.rounds and not talk.is_full)
-            async with aclosing(self._listen(talk, turn)) as events:
+        writing = self._write_text(talk) if task.schema is None else self._write_json(talk, task.schema)
+        async with aclosing(writing) as events:
+            async for event in events:
+                yield event
+
+    async def _write_text(self, talk: Talk) -> AsyncGenerator[WriterEvent, None]:
+        rounds = talk.research.rounds
+        for number in range(1, rounds + 2):
+            turn = Round(number=number, offers=number <= rounds and not talk.is_full)
+            async with aclosing(self._take_turn(talk, turn)) as events:
                 async for event in events:
                     yield event
             if not turn.calls_on:
                 break
-            async with aclosing(self._make_calls(talk, turn)) as steps:
-                async for step in steps:
-                    yield step
         draft = await self._finish(talk, turn)
         if not turn.text:
             for event in talk.tell(draft.text):
                 yield event
         yield draft
 
+    async def _write_json(self, talk: Talk, schema: ResponseSchema) -> AsyncGenerator[WriterEvent, None]:
+        said = None
+        for number in range(1, talk.research.rounds + 1):
+            if talk.is_full:
+                break
+            turn = Round(number=number, offers=True, holds=True)
+            async with aclosing(self._take_turn(talk, turn)) as events:
+                async for event in events:
+                    yield event
+            if not turn.calls_on:
+                said = turn
+                break
+        yield PassagesEvent(passages=tuple(talk.passages))
+        async with aclosing(write_json(self._model, _ask_for_json(talk, schema, said))) as events:
+            async for event in events:
+                yield replace(event, usage=add_usage(talk.usage, event.usage)) if isinstance(event, Draft) else event
+
+    async def _take_turn(self, talk: Talk, turn: Round) -> AsyncGenerator[WriterEvent, None]:
+        """The model speaks, and what it calls is made."""
+        async with aclosing(self._listen(talk, turn)) as events:
+            async for event in events:
+                yield event
+        if turn.calls_on:
+            async with aclosing(self._make_calls(talk, turn)) as steps:
+                async for step in steps:
+                    yield step
+
     async def _begin(self, task: WritingTask, research: Research) -> Talk:
         """The prompt of the first round."""
-        rule = ("6. " if task.own is None else "") + RULE[task.language]  # behind five rules of ours
+        rule = ("6. " if task.own is None and task.schema is None else "") + RULE[task.language]  # behind five of ours
         budget = await self._plan_budget(task)
         prompt = await fit_prompt(self._model, task, await self._share_budget(task, budget))
         system, *others = prompt.messages
@@ -107,7 +144,7 @@ class AgentWriter:
     async def _listen(self, talk: Talk, turn: Round) -> AsyncGenerator[WriterEvent, None]:
         """One call of the model: what of it is the answer."""
         tools = [describe_search(talk.task.language)] if turn.offers else []
-        options = ChatOptions(max_tokens=talk.budget.answer, temperature=talk.task.temperature, tools=tools)
+        options = replace(_choose_options(talk), tools=tools)
         async with aclosing(self._model.stream(talk.messages, options)) as pieces:
             async for piece in pieces:
                 for event in talk.tell(turn.take(piece)):
@@ -115,16 +152,17 @@ class AgentWriter:
                 if turn.is_full:
                     break
         talk.usage = add_usage(talk.usage, turn.usage)
-        if not turn.calls_on:
+        if not turn.calls_on and not turn.holds:
             for event in talk.tell(turn.release()):
                 yield event
 
     async def _make_calls(self, talk: Talk, turn: Round) -> AsyncGenerator[StepEvent, None]:
         """One after the other, each as a step; what they bring is added to the talk."""
         language, calls = talk.task.language, turn.calls[:CALLS_A_ROUND]
+        thought = turn.held.strip()[:HELD]
         ids = [f"call{turn.number:02}{place:03}" for place in range(len(calls))]  # nine characters, as Mistral wants
         tidy = [tidy_call(call, call_id) for call, call_id in zip(calls, ids, strict=True)]
-        talk.messages.append(ChatMessage(role="assistant", content=neutralise(turn.held.strip()), calls=tidy))
+        talk.messages.append(ChatMessage(role="assistant", content=neutralise(thought), calls=tidy))
         for call, call_id in zip(calls, ids, strict=True):
             began = perf_counter()
             result = await talk.make_call(call)
@@ -150,3 +188,22 @@ class AgentWriter:
         if not turn.calls:
             raise say_empty(self._model)
         return replace(draft, text=MISSING[talk.task.language], refused=True)
+
+
+def _choose_options(talk: Talk) -> ChatOptions:
+    return ChatOptions(max_tokens=talk.budget.answer, temperature=talk.task.temperature)
+
+
+def _ask_for_json(talk: Talk, schema: ResponseSchema, said: Round | None) -> JsonTask:
+    """`said` is the round that ended without a call."""
+    options, written = _choose_options(talk), None
+    if said is not None and said.held.strip():
+        written = Written(text=said.held, usage=None, cut=is_cut(said.usage, options))
+    return JsonTask(
+        task=talk.task,
+        schema=schema,
+        prompt=Prompt(messages=talk.messages, passages=talk.passages),
+        options=options,
+        window=talk.budget.window,
+        said=written,
+    )

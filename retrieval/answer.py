@@ -217,8 +217,6 @@ class Answerer:
         if not self._writer.takes_schemas:
             reason = "response_schema needs a chat model and none is set: set KB_LLM_BASE_URL, or ask without it"
             raise InvalidInput("schema_needs_chat_model", reason)
-        if request.agent:
-            raise InvalidInput("bad_response_schema", "response_schema and agent do not go together: leave one out")
         return await asyncio.to_thread(ResponseSchema, request.response_schema)
 
     def _plan_research(self, request: AskRequest, question: str) -> Research:

@@ -34,10 +34,12 @@ LEAST_ROOM = 64  # tokens: with less left for passages there is nothing to searc
 
 @dataclass(kw_only=True, slots=True)
 class Round:
-    """One call of the model. `held` is text of which nobody knows yet what it is; `text` is the answer's."""
+    """One call of the model. `held` is text of which nobody knows yet what it is; `text` is the answer's. Where
+    `holds`, all of it is held."""
 
     number: int
     offers: bool
+    holds: bool = False
     text: str = ""
     held: str = ""
     calls: Sequence[ToolCall] = ()
@@ -49,7 +51,7 @@ class Round:
         self.calls = piece.calls or self.calls
         if self.offers and not self.text:
             self.held += piece.text
-            return self.release() if len(self.held.strip()) >= HELD else ""
+            return self.release() if len(self.held.strip()) >= HELD and not self.holds else ""
         return self._show(piece.text)
 
     def release(self) -> str:

@@ -97,7 +97,7 @@ class AnswerWriter(Protocol):
 
     @property
     def takes_schemas(self) -> bool:
-        """Whether it can write JSON of a given schema, where it does not search on."""
+        """Whether it can write JSON of a given schema."""
         ...
 
     def write(self, task: WritingTask) -> AsyncGenerator[WriterEvent, None]:

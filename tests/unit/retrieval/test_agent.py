@@ -54,18 +54,6 @@ def list_steps(answer: Answer) -> list[tuple[int, str, str, int, str | None]]:
     return [(step.round, step.tool, step.query, step.found, step.error) for step in answer.steps]
 
 
-def test_an_answer_in_json_is_written_without_searching_on() -> None:
-    model, source, schema = (
-        CallingChatModel(['{"answer": 4200, "sources": [1]}']),
-        QuerySource(FOUND),
-        {"type": "integer"},
-    )
-    with pytest.raises(InvalidInput, match="bad_response_schema"):
-        collect(model, source, replace(ASK, response_schema=schema))
-    assert (model.asked, source.asked) == ([], [])
-    assert read_answer(collect(model, source, replace(ASK, response_schema=schema, agent=False))).data == 4200
-
-
 def test_a_prompt_of_the_knowledge_bases_own_stands_before_the_rule_of_the_tool() -> None:
     class Prompts:
         def get_prompt(self, kb_id: str) -> dict[str, str]:
