@@ -15,6 +15,7 @@ from api.cli.batch import BatchFiles, run_batch
 from api.cli.conversations import write_unsupported
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.output import format_pages, put_on_one_line
+from api.cli.schema_file import read_schema
 from api.cli.session import NAME, TEXT, Session, address_question, kbs_option, name_place, talk_to_server
 
 MOST_AT_ONCE = 64
@@ -30,6 +31,7 @@ class AskOptions(TypedDict):
     batch: Path | None
     out: Path | None
     concurrency: int
+    schema: Path | None
     agent: bool
     max_rounds: int | None
 
@@ -38,6 +40,7 @@ class AskOptions(TypedDict):
 @click.argument("question", type=TEXT, required=False)
 @kbs_option
 @click.option("--language", type=click.Choice(["auto", "zh", "en"]), help="Language of the answer.")
+@click.option("--schema", type=FILE, help="JSON Schema of an answer that is to be JSON.")
 @click.option("--agent", is_flag=True, help="Let the chat model search again itself before it answers.")
 @click.option("--max-rounds", type=int, help="Rounds in which it may, 1 to 6 (default 3); goes with --agent.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, not as it is written.")
@@ -133,13 +136,15 @@ def name_conversation(session: Session, conversation_id: str | None) -> None:
 
 
 def read_fields(options: AskOptions) -> dict[str, Any]:
-    """What the question's body says beside the question. Raises UsageError for rounds without --agent."""
+    """What the question's body says beside the question. Raises UsageError for rounds without --agent, and for a file
+    that holds no schema."""
     if options["max_rounds"] is not None and not options["agent"]:
         raise click.UsageError("--max-rounds goes with --agent")
     chosen = {
         "language": options["language"],
         "agent": options["agent"] or None,
         "max_rounds": options["max_rounds"],
+        "response_schema": None if options["schema"] is None else read_schema(options["schema"]),
     }
     return {name: value for name, value in chosen.items() if value is not None}
 
