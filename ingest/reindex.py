@@ -17,6 +17,7 @@ from typing import Any
 from ingest.indexing import Cut, cut_text, write_input
 from ingest.pipeline import Outcome, refuse_by_gate
 from ingest.splitter import SplitterSettings
+from kb.blobs import LastText
 from kb.catalog.catalog import Catalog
 from kb.catalog.jobs import NewJob
 from kb.catalog.knowledge_bases import KnowledgeBaseSettings
@@ -57,6 +58,7 @@ class _Run:
     splitter: SplitterSettings
     space_id: int
     is_stopping: Callable[[], bool]
+    texts: TextSource
     embedded: int = 0
     filling: Filling = field(default_factory=lambda: Filling(total=0, done=0))
 
@@ -107,6 +109,7 @@ class Reindexer:
             splitter=splitter,
             space_id=space_id,
             is_stopping=is_stopping,
+            texts=LastText(self._tools.texts),
         )
         return self._rebuild(run)
 
@@ -224,7 +227,7 @@ class Reindexer:
     def _read_text(self, run: _Run, version_id: int, text_sha: str) -> str | None:
         """None when the version answers no longer: it was purged meanwhile. Raises Gone."""
         try:
-            return self._tools.texts.read_text(text_sha)
+            return run.texts.read_text(text_sha)
         except Gone as lost:
             if not self._spaces.is_visible(run.kb_id, version_id):
                 return None

@@ -21,6 +21,7 @@ from typing import IO, BinaryIO
 
 from kb import crash
 from kb.errors import Gone, InvalidInput, Unavailable
+from kb.ports import TextSource
 
 
 def fsync_folder(folder: Path) -> None:
@@ -246,3 +247,23 @@ class TextStore:
             while self._used > self._room:
                 _, dropped = self._cache.popitem(last=False)
                 self._used -= len(dropped)
+
+
+class LastText:
+    """The text that was read last, held for rows that come one document after another: what TextStore does not
+    remember, because it is too long, is not read anew for each of a document's ten thousand chunks.
+
+    Belongs to one thread; whoever is done with the rows lets go of it.
+    """
+
+    def __init__(self, source: TextSource) -> None:
+        self._source = source
+        self._text_sha = ""
+        self._text = ""
+
+    def read_text(self, text_sha: str) -> str:
+        """Raises Gone (`text_gone`) when it is no longer kept."""
+        if text_sha != self._text_sha:
+            self._text = self._source.read_text(text_sha)
+            self._text_sha = text_sha
+        return self._text

@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from kb.blobs import LastText
 from kb.catalog import tables as t
 from kb.catalog.database import Database
 from kb.catalog.spaces import STANDS_IN
@@ -113,7 +114,7 @@ class CatalogFeed:
         return count
 
     def iter_rows(self, space_id: int, revision: int, batch: int = 1000) -> Iterator[list[IndexRow]]:
-        last = 0
+        last, texts = 0, LastText(self._texts)
         while True:
             query = (
                 _rows(space_id)
@@ -127,15 +128,16 @@ class CatalogFeed:
             if not found:
                 return
             last = found[-1]["chunk_id"]
-            yield self._to_index_rows(found)
+            yield _to_index_rows(found, texts)
 
     def get_rows(self, space_id: int, chunk_ids: Sequence[int]) -> list[IndexRow]:
         rows: list[IndexRow] = []
-        wanted = sorted(chunk_ids)
+        wanted, texts = sorted(chunk_ids), LastText(self._texts)
         with self._database.read() as connection:
             for first in range(0, len(wanted), IDS_A_STATEMENT):
                 query = _rows(space_id).where(t.chunk.c.id.in_(wanted[first : first + IDS_A_STATEMENT]))
-                rows += self._to_index_rows(connection.execute(query.order_by(t.chunk.c.id)).mappings().all())
+                found = connection.execute(query.order_by(t.chunk.c.id)).mappings().all()
+                rows += _to_index_rows(found, texts)
         return rows
 
     def list_visible(
@@ -169,24 +171,25 @@ class CatalogFeed:
             for chunks, first, last in ((found.get(version_id, {}), first, last) for version_id, first, last in ranges)
         ]
 
-    def _to_index_rows(self, found: Sequence[RowMapping]) -> list[IndexRow]:
-        rows: list[IndexRow] = []
-        for row in found:
-            try:
-                text = self._texts.read_text(row["text_sha"])[row["start"] : row["end"]]
-            except Gone:  # purged since the rows were read; the change log has its removal
-                continue
-            rows.append(
-                IndexRow(
-                    chunk_id=row["chunk_id"],
-                    text=text,
-                    title=row["title"] or "",
-                    path=row["path"],
-                    heading=row["heading"] or "",
-                    vector=np.frombuffer(row["value"], dtype="<f2"),
-                )
+
+def _to_index_rows(found: Sequence[RowMapping], texts: TextSource) -> list[IndexRow]:
+    rows: list[IndexRow] = []
+    for row in found:
+        try:
+            text = texts.read_text(row["text_sha"])[row["start"] : row["end"]]
+        except Gone:  # purged since the rows were read; the change log has its removal
+            continue
+        rows.append(
+            IndexRow(
+                chunk_id=row["chunk_id"],
+                text=text,
+                title=row["title"] or "",
+                path=row["path"],
+                heading=row["heading"] or "",
+                vector=np.frombuffer(row["value"], dtype="<f2"),
             )
-        return rows
+        )
+    return rows
 
 
 def _rows(space_id: int) -> Select[Any]:

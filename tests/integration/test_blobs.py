@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kb.blobs import BlobStore, TextStore, raise_for_disk
+from kb.blobs import BlobStore, LastText, TextStore, raise_for_disk
 from kb.errors import Gone, InvalidInput, Unavailable
 
 
@@ -182,3 +182,16 @@ def test_only_the_last_few_texts_are_remembered(tmp_path: Path) -> None:
     for sha in (two, long):
         with pytest.raises(Gone):
             texts.read_text(sha)
+
+
+def test_the_last_text_is_held_however_long_it_is(tmp_path: Path) -> None:
+    texts = TextStore(tmp_path / "texts", cache_characters=3)
+    long, other = texts.put_text("长文本 long"), texts.put_text("other")
+    last = LastText(texts)
+    assert last.read_text(long) == "长文本 long"
+    texts.blobs.remove(long)
+    assert last.read_text(long) == "长文本 long"
+    assert last.read_text(other) == "other"
+    with pytest.raises(Gone):
+        last.read_text(long)
+    assert last.read_text(other) == "other"

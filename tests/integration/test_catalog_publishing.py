@@ -8,6 +8,8 @@ import pytest
 from fakes.store import Store, new_store, write_sentences
 from sqlalchemy import event
 
+from kb.blobs import TextStore
+from kb.catalog.feed import CatalogFeed
 from kb.catalog.purge import delete_chunks
 from kb.errors import StaleLease
 from kb.types import ChangeSet, DocumentStatus, Filter
@@ -20,6 +22,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = new_store(tmp_path / "store")
     yield store
     store.close()
+
+
+class CountedTexts:
+    """Implements `kb.ports.TextSource`; remembers nothing but what was asked."""
+
+    def __init__(self, texts: TextStore) -> None:
+        self._texts = texts
+        self.read: list[str] = []
+
+    def read_text(self, text_sha: str) -> str:
+        self.read.append(text_sha)
+        return self._texts.read_text(text_sha)
 
 
 def newest_version(store: Store) -> int:
@@ -219,6 +233,18 @@ def test_rows_for_an_index(store: Store) -> None:
     assert at_first == [1, 2, 3, 4]
     assert [r.chunk_id for b in store.catalog.feed.iter_rows(store.space_id, 2) for r in b] == [4, 5]
     assert [row.chunk_id for row in store.catalog.feed.get_rows(store.space_id, [99, 5, 1])] == [1, 5]
+
+
+def test_a_long_text_is_not_read_anew_for_each_of_its_chunks(store: Store) -> None:
+    """What TextStore does not remember: 20 MB read for each of 31,250 chunks kept a worker busy for hours."""
+    store.index({"a.txt": write_sentences(*range(9)), "b.txt": ONE})
+    texts = CountedTexts(store.texts)
+    feed = CatalogFeed(store.catalog.database, texts)
+    rows = [row.text for batch in feed.iter_rows(store.space_id, 1, batch=4) for row in batch]
+    assert rows == [*(write_sentences(n) for n in range(9)), ONE]
+    assert len(texts.read) == 2
+    assert [row.text for row in feed.get_rows(store.space_id, range(11))] == rows
+    assert len(texts.read) == 4
 
 
 def test_filters_of_what_is_visible(store: Store) -> None:
