@@ -226,6 +226,7 @@ class HubSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
 
     hf_endpoint: str = "https://huggingface.co"
+    hf_hub_offline: str = ""
     hf_token: SecretStr | None = None
     modelscope_endpoint: str = "https://www.modelscope.cn"
     modelscope_cache: Path = Path("~/.cache/modelscope")
@@ -242,6 +243,11 @@ class HubSettings(BaseSettings):
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
         return check_key(value)
+
+    @property
+    def is_hugging_face_offline(self) -> bool:
+        """The words are those of Hugging Face's client."""
+        return self.hf_hub_offline.upper() in {"1", "ON", "YES", "TRUE"}
 
     @property
     def modelscope_folders(self) -> tuple[Path, ...]:

@@ -17,7 +17,7 @@ from ingest.encoders.model_folder import find_cache
 from ingest.encoders.model_list import FoundModel, list_models
 from ingest.encoders.pulling import PulledModel, hold_model, place_model, plan_pull, pull_model
 from kb.config import HubSettings, Settings, read_hub_settings, read_settings
-from kb.errors import KbError
+from kb.errors import KbError, Unavailable
 
 HEADERS = ("name", "use", "dimension", "max tokens", "size", "place", "usable")
 HUBS = ("huggingface", "modelscope")
@@ -102,8 +102,12 @@ def pull(name: str, hub: str | None, *, again: bool, as_json: bool) -> None:
 
 
 def choose_hub(hub: str, settings: HubSettings) -> Hub:
+    """Raises Unavailable (`hub_unreachable`) for one that the environment says not to ask."""
     if hub == "modelscope":
         return ModelScope(endpoint=settings.modelscope_endpoint)
+    if settings.is_hugging_face_offline:
+        reason = f"HF_HUB_OFFLINE={settings.hf_hub_offline} says not to ask Hugging Face"
+        raise Unavailable("hub_unreachable", f"{reason}; unset it for this command, or use --hub modelscope")
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     return HuggingFace(endpoint=settings.hf_endpoint, token=token)
 

@@ -19,7 +19,7 @@ from api.bootstrap.store import open_store
 from api.logs import start_logging
 from api.supervisor import Supervisor
 from kb import crash
-from kb.config import Settings, read_settings
+from kb.config import HubSettings, Settings, read_settings
 from kb.data_folder import TRY_LATER, DataFolder
 from kb.errors import StartRefused
 
@@ -33,7 +33,8 @@ def _describe_settings() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f" [{field.default}]"
         lines.append(f"  KB_{name.upper():<26}{field.description}{default}")
-    return "\n".join(lines)
+    hubs = ", ".join(name.upper() for name in HubSettings.model_fields)
+    return "\n".join([*lines, "", f"`kb models` also reads what the model hubs' own programs do: {hubs}."])
 
 
 @click.command(epilog=_describe_settings())

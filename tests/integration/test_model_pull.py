@@ -297,6 +297,16 @@ def test_a_token_is_sent_to_hugging_face_alone(hub: ModelHub, models: Path) -> N
     assert set(hub.tokens) == {None}
 
 
+@pytest.mark.parametrize("word", ["1", "true", "ON"])
+def test_hugging_face_is_not_asked_while_it_is_said_to_be_offline(hub: ModelHub, models: Path, word: str) -> None:
+    settings = {"HF_ENDPOINT": hub.url, "MODELSCOPE_ENDPOINT": hub.url, "KB_MODELS_DIR": models}
+    done = run_kb("pull", MODEL, HF_HUB_OFFLINE=word, **settings)
+    assert (done.exit_code, done.stdout, hub.requests) == (3, "", [])
+    assert done.stderr.startswith(f"hub_unreachable: HF_HUB_OFFLINE={word} says not to ask Hugging Face")
+    assert run_kb("pull", MODEL, "--hub", "modelscope", HF_HUB_OFFLINE=word, **settings).exit_code == 0
+    assert run_kb("pull", MODEL, "--again", HF_HUB_OFFLINE="0", **settings).exit_code == 0
+
+
 @pytest.mark.parametrize("kind", HUBS)
 def test_a_hub_that_cannot_be_reached_is_said_at_once(models: Path, kind: str) -> None:
     with socket.socket() as closed:
