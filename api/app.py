@@ -144,4 +144,5 @@ def list_methods(app: FastAPI, path: str) -> list[str]:
         pattern: re.Pattern[str] = compile_path(template)[0]
         if pattern.match(path):
             found.update(method.upper() for method in methods)
-    return sorted(found) or ["GET"]
+    found = found or {"GET"}
+    return sorted(found | {"HEAD"} if "GET" in found else found)

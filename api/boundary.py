@@ -1,11 +1,13 @@
 """The outermost layer of the server: ids and times of requests, headers every answer has, and faults that are ours.
 
-Pure ASGI: a body or a stream passes through untouched. This is the place of the HTTP side's broad `except`.
+Pure ASGI: a body or a stream passes through untouched; HEAD is answered as GET would be, and the body left out. This is
+the place of the HTTP side's broad `except`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
@@ -25,6 +27,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+HOST = re.compile(r"[\w.~%!$&'()*+,;=:\[\]-]*", re.ASCII)  # what RFC 3986 lets stand there
 CLIENT_GONE = 499  # in the log alone: nobody is there to get it
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ class Boundary:
             return
         body_read = not has_body(Headers(scope=scope))
         exchange = _Exchange(request_id=secrets.token_hex(8), began=perf_counter(), body_read=body_read)
+        is_head = scope["method"] == "HEAD"
+        inner = {**scope, "method": "GET"} if is_head else scope
 
         async def receive_noting() -> Message:
             message = await receive()
@@ -62,15 +67,16 @@ class Boundary:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 _sign(MutableHeaders(raw=message.setdefault("headers", [])), exchange)
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
-        await self._answer(scope, receive_noting, send_signed, exchange)
-        _log_access(scope, exchange)
+        await self._answer(inner, receive_noting, send_signed, exchange)
+        _log_access(scope["method"], inner, exchange)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
         try:
-            if _is_cross_site(scope):
-                refusal = BadRequest("cross_site", "a page of another site may not change anything here")
+            if refusal := _find_refusal(scope):
                 await render_problem(to_problem(refusal), scope["path"])(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
@@ -82,9 +88,16 @@ class Boundary:
                 await render_problem(internal_problem(), scope["path"])(scope, receive, send)
 
 
-def _is_cross_site(scope: Scope) -> bool:
-    """A form on a foreign page can post files to a server on this machine; only browsers send this header."""
-    return scope["method"] not in READS and Headers(scope=scope).get("sec-fetch-site") == "cross-site"
+def _find_refusal(scope: Scope) -> BadRequest | None:
+    headers = Headers(scope=scope)
+    hosts = headers.getlist("host")
+    fewest = 0 if scope["http_version"] == "1.0" else 1
+    if not (fewest <= len(hosts) <= 1 and all(HOST.fullmatch(host) for host in hosts)):
+        return BadRequest("bad_request", "a request has one Host header, a name or an address and perhaps a port")
+    if scope["method"] not in READS and headers.get("sec-fetch-site") == "cross-site":
+        # a form on a foreign page can post files to a server on this machine; only browsers send this header
+        return BadRequest("cross_site", "a page of another site may not change anything here")
+    return None
 
 
 def _sign(headers: MutableHeaders, exchange: _Exchange) -> None:
@@ -95,12 +108,12 @@ def _sign(headers: MutableHeaders, exchange: _Exchange) -> None:
         headers["connection"] = "close"
 
 
-def _log_access(scope: Scope, exchange: _Exchange) -> None:
+def _log_access(method: str, scope: Scope, exchange: _Exchange) -> None:
     """The route's template, never the path, the query or the body: those may be private."""
     route = scope.get("route")
     access_log.info(
         "%s %s %d %.1f ms id=%s",
-        scope["method"],
+        method,
         getattr(route, "path", "-"),
         exchange.status or CLIENT_GONE,
         1000 * (perf_counter() - exchange.began),

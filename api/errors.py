@@ -19,6 +19,7 @@ SERVER_FAULT = "internal_error"
 
 # First by code, else by class. What is in neither is a fault of ours: 500, without a word about what it was.
 BY_CODE: Mapping[str, int] = {
+    "bad_request": 400,
     "bad_json": 400,
     "bad_multipart": 400,
     "bad_cursor": 400,

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
 
 from kb.errors import InvalidInput
 
 Item = TypeVar("Item")
-Limit = Annotated[int, Query(ge=1, le=200, description="most items in the answer")]
+DIGITS = re.compile("-?[0-9]{1,20}")
+
+
+def check_digits(value: object) -> object:
+    """Python would take `5.0`, `+5`, `5_0` and ` 5` as well."""
+    if isinstance(value, str) and not DIGITS.fullmatch(value):
+        raise PydanticKnownError("int_parsing")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(check_digits)]
+Limit = Annotated[WholeNumber, Query(ge=1, le=200, description="most items in the answer")]
 Cursor = Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the page before")]
 CHECK_BYTES = 4
 

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.deps import find_document, find_knowledge_base, get_catalog, get_services
-from api.paging import Cursor, Limit, Page, cut_page, read_number_cursor
+from api.paging import Cursor, Limit, Page, WholeNumber, cut_page, read_number_cursor
 from api.responses import FileAnswer, JsonAnswer
 from api.schemas.document import ChunkAnswer, PageAnswer, TextAnswer, show_chunk, show_page
+from kb.blobs import LastText
 from kb.document_path import name_file
 from kb.errors import NotFound
 
@@ -34,7 +35,7 @@ def list_chunks(request: Request, kb: str, document_id: str, limit: Limit = 50, 
     after = read_number_cursor(cursor)
     found = get_catalog(request).documents.list_chunks(document.id, limit + 1, -1 if after is None else after)
     page, next_cursor = cut_page(found, limit, lambda pair: str(pair[1].ordinal))
-    texts = get_services(request).store.texts
+    texts = LastText(get_services(request).store.texts)
     chunks = [show_chunk(chunk, texts.read_text(text_sha)) for text_sha, chunk in page]
     return JsonAnswer(Page(items=chunks, next_cursor=next_cursor))
 
@@ -51,7 +52,7 @@ def list_pages(request: Request, kb: str, document_id: str, limit: Limit = 50, c
 
 @router.get("/text", response_model=TextAnswer)
 def get_text(
-    request: Request, kb: str, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
+    request: Request, kb: str, document_id: str, version: Annotated[WholeNumber | None, Query(ge=1, le=2**31)] = None
 ) -> Response:
     """Get the extracted text that offsets point into, of the version that answers now or of another one."""
     documents = get_catalog(request).documents

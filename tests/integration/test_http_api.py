@@ -107,6 +107,11 @@ def test_what_is_no_knowledge_base(server, kb):
         ("limit=201", 422, "bad_limit"),
         ("limit=x", 422, "bad_limit"),
         ("limit=1.5", 422, "bad_limit"),
+        ("limit=5.0", 422, "bad_limit"),
+        ("limit=5_0", 422, "bad_limit"),
+        ("limit=%2B5", 422, "bad_limit"),
+        ("limit=%205", 422, "bad_limit"),
+        ("limit=", 422, "bad_limit"),
         (f"limit={10**20}", 422, "bad_limit"),
         ("cursor=forged", 400, "bad_cursor"),
         ("cursor=", 400, "bad_cursor"),
@@ -531,18 +536,32 @@ def test_an_unknown_address_has_a_problem(server):
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", KB, "GET, POST"),
-        ("TRACE", KB, "GET, POST"),
-        ("POST", f"{KB}/read", "DELETE, GET, PATCH"),
-        ("PUT", f"{KB}/read/documents", "GET, POST"),
+        ("PUT", KB, "GET, HEAD, POST"),
+        ("TRACE", KB, "GET, HEAD, POST"),
+        ("OPTIONS", KB, "GET, HEAD, POST"),
+        ("POST", f"{KB}/read", "DELETE, GET, HEAD, PATCH"),
+        ("PUT", f"{KB}/read/documents", "GET, HEAD, POST"),
         ("GET", f"{KB}/read/search", "POST"),
-        ("DELETE", "/health/live", "GET"),
+        ("HEAD", f"{KB}/read/search", "POST"),
+        ("DELETE", "/health/live", "GET, HEAD"),
     ],
 )
 def test_a_method_that_is_not_allowed(server, method, path, allow):
     answer = server.request(method, path)
-    assert get_code(answer) == (405, "method_not_allowed")
+    if method == "HEAD":
+        assert (answer.status_code, answer.content) == (405, b"")
+    else:
+        assert get_code(answer) == (405, "method_not_allowed")
     assert answer.headers["allow"] == allow
+
+
+@pytest.mark.parametrize("path", [KB, f"{KB}/read", f"{KB}/read/documents", "/health/live", "/docs", "/nothing"])
+def test_head_is_answered_as_get_without_the_body(server, path):
+    told, whole = server.request("HEAD", path), server.request("GET", path)
+    assert (told.status_code, told.content) == (whole.status_code, b"")
+    assert whole.content
+    for name in ("content-type", "content-length", "content-security-policy"):
+        assert told.headers[name] == whole.headers[name]
 
 
 @pytest.mark.parametrize("accept", ["application/xml", "text/html", "*/*"])

@@ -298,7 +298,13 @@ def test_a_request_that_is_cancelled_within_its_archive_leaves_nothing(server):
             return await asyncio.Event().wait()
 
         headers = [(b"content-type", b"multipart/form-data; boundary=xyz")]
-        scope = {"type": "http", "method": "POST", "path": f"{KB}/kb/documents", "query_string": b""}
+        scope = {
+            "type": "http",
+            "http_version": "1.0",
+            "method": "POST",
+            "path": f"{KB}/kb/documents",
+            "query_string": b"",
+        }
         exchange = asyncio.create_task(server.app({**scope, "headers": headers}, receive, lambda message: None))
         await held.wait()
         exchange.cancel()

@@ -229,7 +229,14 @@ def test_a_length_past_the_limit_is_refused_before_the_body_is_read(server):
 
     headers = [(b"content-type", TYPE.encode()), (b"content-length", b"60001")]
     path = f"{KB}/kb/documents"
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+    scope = {
+        "type": "http",
+        "http_version": "1.0",
+        "method": "POST",
+        "path": path,
+        "headers": headers,
+        "query_string": b"",
+    }
     server.run(server.app(scope, receive, send))
     assert sent[0]["status"] == 413
     assert (b"connection", b"close") in sent[0]["headers"]
@@ -250,7 +257,14 @@ def test_a_client_that_goes_under_way_leaves_nothing(server):
         sent.append(message)
 
     headers = [(b"content-type", TYPE.encode())]
-    scope = {"type": "http", "method": "POST", "path": f"{KB}/kb/documents", "headers": headers, "query_string": b""}
+    scope = {
+        "type": "http",
+        "http_version": "1.0",
+        "method": "POST",
+        "path": f"{KB}/kb/documents",
+        "headers": headers,
+        "query_string": b"",
+    }
     server.run(server.app(scope, receive, send))
     assert sent == []
     assert server.list_files() == (0, 0)
@@ -269,7 +283,13 @@ def test_an_upload_that_is_cancelled_leaves_nothing(server):
             held.set()
             return await asyncio.Event().wait()
 
-        scope = {"type": "http", "method": "POST", "path": f"{KB}/kb/documents", "query_string": b""}
+        scope = {
+            "type": "http",
+            "http_version": "1.0",
+            "method": "POST",
+            "path": f"{KB}/kb/documents",
+            "query_string": b"",
+        }
         exchange = asyncio.create_task(
             server.app({**scope, "headers": [(b"content-type", TYPE.encode())]}, receive, lambda message: None)
         )

@@ -41,6 +41,42 @@ def test_every_answer_has_the_headers():
     assert "access-control-allow-origin" not in headers
 
 
+@pytest.mark.parametrize(
+    ("hosts", "version", "status"),
+    [
+        ([b"kb.example:8088"], "1.1", 200),
+        ([b"127.0.0.1"], "1.1", 200),
+        ([b"[::1]:8088"], "1.1", 200),
+        ([b""], "1.1", 200),
+        ([], "1.0", 200),
+        ([], "1.1", 400),
+        ([b"a", b"b"], "1.1", 400),
+        ([b"a", b"b"], "1.0", 400),
+        ([b"x/abc?y="], "1.1", 400),
+        ([b"a b"], "1.1", 400),
+        (["知识".encode()], "1.1", 400),
+    ],
+)
+def test_a_request_has_one_host(hosts, version, status):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", host) for host in hosts]
+    scope = {"type": "http", "method": "GET", "path": "/", "http_version": version, "headers": headers}
+    asyncio.run(Boundary(answer)(scope, None, send))
+    assert sent[0]["status"] == status
+    assert (b"bad_request" in sent[1]["body"]) == (status == 400)
+
+
+def test_head_has_no_body_and_is_logged_as_what_it_was(caplog):
+    with caplog.at_level(logging.INFO, logger="api.access"):
+        found = exchange(answer, "HEAD")
+    assert (found.status_code, found.content) == (200, b"")
+    assert caplog.records[-1].getMessage().startswith("HEAD - 200 ")
+
+
 def test_no_origin_is_allowed_to_read():
     assert "access-control-allow-origin" not in exchange(answer, headers={"origin": "https://evil.example"}).headers
 
@@ -91,7 +127,7 @@ def test_a_client_that_goes_is_no_fault(caplog):
         raise ClientDisconnect
 
     async def run():
-        await Boundary(lose)({"type": "http", "method": "POST", "headers": []}, None, None)
+        await Boundary(lose)({"type": "http", "http_version": "1.0", "method": "POST", "headers": []}, None, None)
 
     with caplog.at_level(logging.INFO, logger="api"):
         asyncio.run(run())
