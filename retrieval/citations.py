@@ -8,6 +8,7 @@ passage, never out of the answer.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,9 +20,12 @@ from retrieval.passages import Passage
 from retrieval.sentences import Span, cut_sentences
 from retrieval.support import Sentence, list_sentences, score_sentences, weigh_claim
 
-NUMBERS = r"\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*"
+# `[0-9]` is a pattern, no range of passages. What is written of a marker has an end, so that a stream can wait for it.
+NUMBER = r"(?:(?!0)\d{1,3}\s{0,2}[-－‐‑–—~～至]\s{0,2})?\d{1,3}"
+NUMBERS = rf"{NUMBER}(?:\s{{0,2}}[,，、;；]\s{{0,2}}{NUMBER}){{0,49}}"
+LONGEST_MARKER = 800  # characters between its brackets
 # The gap begins where no space stands before it: tried from each space of a long run, it would take the run's square.
-MARKER = re.compile(rf"(?<![ \t])(?P<gap>[ \t]*)[\[【［]\s*(?P<numbers>{NUMBERS})\s*[\]】］]")
+MARKER = re.compile(rf"(?<![ \t])(?P<gap>[ \t]*)[\[【［]\s{{0,2}}\^?(?P<numbers>{NUMBERS})\s{{0,2}}[\]】］]")
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)  # `row[1]` in code is no citation
 NUMBER_WEIGHT = 3.0  # of a number in a sentence that quotes a value; a rare word has 4 to 5
 LONGEST_QUOTE = 400  # characters: supporting sentences that lie closer together than this are quoted as one stretch
@@ -95,6 +99,26 @@ def resolve_citations(answer: str, passages: Sequence[Passage], question: str = 
     return CitedText(text=text, citations=citations, passages=cited, dropped=dropped)
 
 
+def list_named(numbers: str) -> list[int]:
+    """The numbers that a marker names, in its order: `2, 4-6` are 2, 4, 5 and 6; of `6-4` its two ends."""
+    named: list[int] = []
+    for item in re.findall(r"\d+(?:[^\d,，、;；]+\d+)?", numbers):
+        first, last = (ends := [int(end) for end in re.findall(r"\d+", item)])[0], ends[-1]
+        named += range(first, last + 1) if first <= last else (first, last)
+    return named
+
+
+def list_code(answer: str) -> list[tuple[int, int]]:
+    """Where it has code, from its beginning to its end."""
+    return [match.span() for match in CODE.finditer(answer)]
+
+
+def meets_code(code: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether any of `[start, end)` is code. Looked up, not looked through: there may be thousands of both."""
+    before = bisect_left(code, (end, 0))
+    return before > 0 and code[before - 1][1] > start
+
+
 def strip_markers(answer: str) -> str:
     """The answer without any `[n]`."""
     return _rewrite(answer, list(_iter_markers(answer, 0)), {})
@@ -148,11 +172,11 @@ def _place_on_pages(citation: Citation, pages: Sequence[Page]) -> Citation:
 
 
 def _iter_markers(answer: str, count: int) -> Iterator[_Marker]:
-    code = [match.span() for match in CODE.finditer(answer)]
+    code = list_code(answer)
     for match in MARKER.finditer(answer):
-        if any(start <= match.start("numbers") < end for start, end in code):
+        if meets_code(code, match.start("numbers"), match.end("numbers")):
             continue
-        named = [int(number) for number in re.findall(r"\d+", match["numbers"])]
+        named = list_named(match["numbers"])
         places = [number - 1 for number in dict.fromkeys(named) if 1 <= number <= count]
         dropped = sum(not 1 <= number <= count for number in named)
         yield _Marker(start=match.start(), end=match.end(), gap=match["gap"], places=places, dropped=dropped)
@@ -165,15 +189,16 @@ def _list_claims(answer: str, markers: Sequence[_Marker]) -> dict[int, list[str]
     pieces = [answer[start:end] for start, end in list(pairwise(bounds))[::2]]
     plain = "".join(pieces)
     sentences = cut_sentences(plain)
-    claims: dict[int, list[str]] = {}
+    starts = [span.start for span in sentences]
+    claims: dict[int, dict[Span, str]] = {}  # a sentence counts once, however often a marker stands in it
     position = 0
     for marker, piece in zip(markers, pieces, strict=False):
         position += len(piece)
-        before = [span for span in sentences if span.start < position]
-        span = before[-1] if before else Span(start=0, end=sentences[0].end if sentences else 0)
+        before = bisect_left(starts, position)
+        span = sentences[before - 1] if before else Span(start=0, end=sentences[0].end if sentences else 0)
         for place in marker.places:
-            claims.setdefault(place, []).append(plain[span.start : span.end])
-    return claims
+            claims.setdefault(place, {})[span] = plain[span.start : span.end]
+    return {place: list(said.values()) for place, said in claims.items()}
 
 
 def _choose_span(claims: Sequence[str], passage: Passage, question: str) -> Span:

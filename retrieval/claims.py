@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kb.tokens import HAN
-from retrieval.citations import CODE, MARKER
+from retrieval.citations import MARKER, list_code, list_named, meets_code
 from retrieval.numbers import list_claimed_numbers, list_numbers
 from retrieval.passages import Passage
 from retrieval.polarity import agrees
@@ -55,11 +55,11 @@ def find_unsupported(answer: str, cited: Sequence[Passage]) -> list[Span]:
     """The places in `answer` of the sentences that no cited passage supports. `cited[0]` is its `[1]`."""
     windows = _list_windows(cited)
     sentences = list_sentences(cited)
-    code = [match.span() for match in CODE.finditer(answer)]
+    code = list_code(answer)
     every = frozenset(range(len(cited)))
     found = []
     for span in _cut_answer(answer):
-        if any(start < span.end and span.start < end for start, end in code):
+        if meets_code(code, span.start, span.end):
             continue
         sentence = answer[span.start : span.end]
         if not _claims(sentence):
@@ -96,7 +96,7 @@ def _cut_stretches(sentence: str, every: frozenset[int]) -> Iterator[_Stretch]:
     waiting: frozenset[int] = frozenset()
     for match in MARKER.finditer(sentence):
         text = sentence[at : match.start()]
-        places = frozenset(int(number) - 1 for number in re.findall(r"\d+", match["numbers"])) & every
+        places = frozenset(number - 1 for number in list_named(match["numbers"])) & every
         if not list_terms(text) and waiting:
             waiting |= places
             held += text

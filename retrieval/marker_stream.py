@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 
-from retrieval.citations import MARKER
+from retrieval.citations import LONGEST_MARKER, MARKER, list_named
 
 FENCE = "```"
 SPECIAL = re.compile(r"[`\[【［]|\s")
 CODE = re.compile(r"`[^`\n]+`")
-OPENING = re.compile(r"[ \t]*(?:[\[【［][\d\s,，、;；]{0,60})?\Z")  # may become a marker
+# may become a marker
+OPENING = re.compile(rf"[ \t]*(?:[\[【［]\s{{0,2}}\^?[\d\s,，、;；－‐‑–—~～至-]{{0,{LONGEST_MARKER}}})?\Z")
 BACKTICKS = re.compile(r"`+\Z")
 TEXT = re.compile(r"\S")
 CODE_ENDS = re.compile(r"[`\n]")
@@ -73,7 +74,8 @@ class MarkerStream:
             return self._renumber(marker) or self._take()
         if OPENING.match(self._held) or not self._held.strip():
             return ""
-        return self._cut(len(self._held) - len(self._held.lstrip()) or 1)
+        space = self._held[: len(self._held) - len(self._held.lstrip())]
+        return self._cut(len(space.rstrip(" \t")) or len(space) or 1)  # the gap of a marker goes with it
 
     def _take_backtick(self) -> str:
         if self._held.startswith(FENCE):
@@ -104,7 +106,7 @@ class MarkerStream:
         return cut
 
     def _renumber(self, marker: re.Match[str]) -> str:
-        named = dict.fromkeys(int(number) for number in re.findall(r"\d+", marker["numbers"]))
+        named = dict.fromkeys(list_named(marker["numbers"]))
         places = [place for place in named if 1 <= place <= self._passages]
         numbers = [self._numbers.setdefault(place, len(self._numbers) + 1) for place in places]
         return marker["gap"] + "".join(f"[{number}]" for number in numbers) if numbers else ""

@@ -30,6 +30,11 @@ ALL = [CAMERA, COATING, DOME]
         ("两者[3、1]。", "两者[1][2]。", ["d3", "d1"], 0),
         ("Both [1][2].", "Both [1][2].", ["d1", "d2"], 0),
         ("Twice [1, 1].", "Twice [1].", ["d1"], 0),
+        ("All [1-3]. 两个【2–3】。", "All [1][2][3]. 两个[2][3]。", ["d1", "d2", "d3"], 0),
+        ("Some [2, 3 - 5].", "Some [1][2].", ["d2", "d3"], 2),
+        ("Backwards [3-1].", "Backwards [1][2].", ["d3", "d1"], 0),
+        ("A note [^2].", "A note [1].", ["d2"], 0),
+        ("Digits [0-9]+, years [2019-2021].", "Digits [0-9]+, years [2019-2021].", [], 0),
         ("Wrong [99].", "Wrong.", [], 1),
         ("Zero [0] and some [1, 7].", "Zero and some [1].", ["d1"], 2),
         ("In [2024] `row[1]` and\n```\na[2]\n```\nnothing.", "In [2024] `row[1]` and\n```\na[2]\n```\nnothing.", [], 0),
@@ -90,7 +95,7 @@ def test_strip_markers() -> None:
     assert strip_markers("Fog [3], and 雨【12】。 In 2024 [2024].") == "Fog, and 雨。 In 2024 [2024]."
 
 
-@given(st.text(alphabet="[]【】［］0123456789,、。. a雾`\n", max_size=60))
+@given(st.text(alphabet="[]【】［］0123456789,、-–^。. a雾`\n", max_size=60))
 def test_whatever_a_model_writes_every_number_has_its_citation(answer: str) -> None:
     cited = resolve_citations(answer, ALL)
     assert [citation.number for citation in cited.citations] == list(range(1, len(cited.citations) + 1))
@@ -129,7 +134,9 @@ def test_pages_are_asked_for_only_where_a_passage_has_several() -> None:
     assert pages.asked == [99]
 
 
-@pytest.mark.parametrize("filler", [" ", "\t", "\n", " \n", "\u3000", "[", "[1", "`", "1,", "。 "])
+@pytest.mark.parametrize(
+    "filler", [" ", "\t", "\n", " \n", "\u3000", "[", "[1", "[1-", "`", "1,", "1-", "。 ", "`a`[1]"]
+)
 def test_long_runs_of_anything_cost_no_more_than_their_length(filler: str) -> None:
     """A model or a caller may write them, and a regular expression holds up the whole process while it runs."""
     text = filler * (300_000 // len(filler))
@@ -137,3 +144,11 @@ def test_long_runs_of_anything_cost_no_more_than_their_length(filler: str) -> No
     strip_markers(text + "x")
     assert cut_sentences(text + "x")
     assert process_time() - before < 10  # some tenths; the square of the length would take minutes
+
+
+@pytest.mark.parametrize("repeated", ["的塔[1]", "fog a[1] ", "雾[1]。", "a[1][2], b "])
+def test_a_model_that_cites_in_a_loop_costs_no_more_than_its_length(repeated: str) -> None:
+    answer = repeated * (40_000 // len(repeated))
+    before = process_time()
+    assert resolve_citations(answer, ALL).citations
+    assert process_time() - before < 10  # a second at most; with the whole sentence held up for each marker, a minute

@@ -24,6 +24,9 @@ ANSWERS = [
     "``` unclosed [1]",
     "`` [1] `x` [3]",
     "1\n[9】",
+    "a line\n [9]\u3000 [9] and\n\t[2]",
+    "all [1-3], both【2–3】, a note [^2], [3-1] and [0-9]+",
+    "in one [" + "1, 2, " * 20 + "3]",
 ]
 
 
@@ -43,7 +46,7 @@ def test_the_pieces_together_are_the_checked_answer(answer: str, size: int) -> N
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="a。 \n[]1239,【】`", max_size=40), st.lists(st.integers(1, 5), min_size=1, max_size=5))
+@given(st.text(alphabet="a。 \n[]1239,-^【】`", max_size=40), st.lists(st.integers(1, 5), min_size=1, max_size=5))
 def test_whatever_is_written_in_whatever_pieces(answer: str, sizes: list[int]) -> None:
     assert "".join(stream(answer, sizes)) == resolve_citations(answer, PASSAGES).text
 
@@ -57,7 +60,9 @@ def test_only_what_may_become_a_marker_is_held_back() -> None:
     assert markers.feed(" [see") == " [see"
 
 
-@pytest.mark.parametrize(("opening", "filler"), [("x", " "), ("x", "\n"), ("`", "a"), ("x", "\u3000"), ("x ", "[")])
+@pytest.mark.parametrize(
+    ("opening", "filler"), [("x", " "), ("x", "\n"), ("`", "a"), ("x", "\u3000"), ("x ", "["), ("x [", "1-")]
+)
 def test_a_model_that_writes_one_character_for_ever_costs_little(opening: str, filler: str) -> None:
     answer = opening + filler * 40_000
     before = process_time()
