@@ -7,6 +7,7 @@ questions asked again.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -15,14 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from api.cli.client import Client
 from api.cli.failures import CallFailed, ExitCode
 from api.cli.progress import Stage, show_stage
-from api.cli.session import Session, address_question
+from api.cli.question_lines import read_object
+from api.cli.session import Session, address_question, is_unicode
 
 # What of a line goes to the server; all else (an id, the answer that is expected) only into the line of the answer.
 FIELDS = (
@@ -60,7 +62,7 @@ class Batch:
     client: Client
     path: str
     fields: Mapping[str, Any]
-    out: IO[str]
+    out: io.FileIO
     stage: Stage
     report: BatchReport
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,10 +82,14 @@ class Batch:
         self._write(told)
 
     def _write(self, told: Mapping[str, Any]) -> None:
-        line = json.dumps(told, ensure_ascii=False) + "\n"
+        line = memoryview((json.dumps(told, ensure_ascii=False) + "\n").encode())
         with self.lock:
-            self.out.write(line)
-            self.out.flush()
+            try:
+                while line:
+                    line = line[self.out.write(line) :]
+            except OSError as error:
+                self.report.failure = self.report.failure or _say_unwritable(self.out.name, error)
+                return
             self.report.answered += "response" in told
             self.report.failed += "error" in told
             self.report.refused += bool(told.get("response", {}).get("refused"))
@@ -105,7 +111,7 @@ def run_batch(
     open_questions = leave_out(questions, read_answered(files.out))
     path, named = address_question(session, "ask", kbs)
     report = BatchReport(skipped=len(questions) - len(open_questions))
-    with show_stage("asking", len(open_questions)) as stage, files.out.open("a", encoding="utf-8") as out:
+    with show_stage("asking", len(open_questions)) as stage, open_answers(files.out) as out:
         batch = Batch(client=session.client, path=path, fields={**fields, **named}, out=out, stage=stage, report=report)
         ask_all(batch, open_questions, concurrency)
     tell(session, report)
@@ -113,6 +119,19 @@ def run_batch(
         raise report.failure
     if report.failed:
         raise click.exceptions.Exit(int(ExitCode.FAILED))
+
+
+def open_answers(path: Path) -> io.FileIO:
+    """Without a buffer: what was not written is then known at once, and nothing is left that closing could fail at."""
+    try:
+        return io.FileIO(path, "a")
+    except OSError as error:
+        raise _say_unwritable(path, error) from None
+
+
+def _say_unwritable(path: object, error: OSError) -> CallFailed:
+    reason = f"{path} cannot be written: {error.strerror}; the answers before are kept, run it again"
+    return CallFailed("out_unwritable", reason, exit_code=ExitCode.FAILED)
 
 
 def ask_all(batch: Batch, questions: Sequence[Question], concurrency: int) -> None:
@@ -134,7 +153,7 @@ def read_questions(path: Path) -> list[Question]:
     """Raises UsageError naming the first line that holds no question."""
     questions = []
     for line, text in iter_lines(path):
-        request = parse_object(text)
+        request = read_object(text)
         if request is None or not isinstance(request.get("question"), str) or not request["question"].strip():
             raise click.UsageError(f'{path}, line {line}: not a JSON object like {{"question": "…"}}')
         questions.append(Question(line=line, request=request, key=write_key(request)))
@@ -146,10 +165,10 @@ def read_answered(path: Path) -> list[tuple[int, str]]:
     is taken out. Raises UsageError when it is another kind of file."""
     if not path.exists():
         return []
-    lines = list(iter_lines(path))
+    lines = list(iter_lines(path, torn=True))
     answered, kept = [], []
     for place, (line, text) in enumerate(lines):
-        told = parse_object(text)
+        told = read_object(text) if is_unicode(text) else None
         if told is None and place == len(lines) - 1:
             continue  # the run was killed while it wrote
         if told is None or not isinstance(told.get("request"), dict) or not {"response", "error"} & told.keys():
@@ -191,24 +210,17 @@ def write_key(request: Mapping[str, Any]) -> str:
     return json.dumps(request, ensure_ascii=False, sort_keys=True)
 
 
-def iter_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers. Raises UsageError for a file that cannot be read as UTF-8."""
+def iter_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers. Raises UsageError for a file that cannot be read as UTF-8. One that
+    may be `torn` ends anywhere, within a character as well: what is no UTF-8 is then left for the caller to see."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape" if torn else "strict")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{path} cannot be read: {reason}") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line.rstrip("\r")
-
-
-def parse_object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def tell(session: Session, report: BatchReport) -> None:

@@ -20,11 +20,20 @@ def read_question_lines(data: bytes) -> list[tuple[int, dict[str, Any]]]:
     return [(number, _read_line(number, line)) for number, line in lines]
 
 
-def _read_line(number: int, line: str) -> dict[str, Any]:
+def read_object(text: str) -> dict[str, Any] | None:
+    """None for what is no JSON object, or holds what no request can: `NaN`, half of a surrogate pair."""
     try:
-        found = json.loads(line)
-    except ValueError:
-        raise BadQuestions(f"line {number} is no JSON: {line[:60]!r}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("question"), str) or not found["question"].strip():
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_line(number: int, line: str) -> dict[str, Any]:
+    found = read_object(line)
+    if found is None:
+        raise BadQuestions(f"line {number} is no JSON object: {line[:60]!r}")
+    if not isinstance(found.get("question"), str) or not found["question"].strip():
         raise BadQuestions(f"line {number} is no object with a question")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes.kb_server import Fault, KbServer, serve_kb
 
-from api.cli.batch import FIELDS
+from api.cli.batch import FIELDS, Batch, BatchReport, Question, ask_all, open_answers
+from api.cli.client import Client
 from api.cli.main import kb
+from api.cli.progress import show_stage
 from api.schemas.ask import AskBody
 
 Run = Callable[..., Result]
@@ -109,7 +112,9 @@ def test_a_torn_line_is_taken_out_and_its_question_asked_again(server: KbServer,
     run()
     out = tmp_path / "out.jsonl"
     whole = out.read_bytes()
-    for cut in (whole[:-1], whole[:-9], whole[: whole.rindex(b"\n", 0, -1) + 5]):
+    last = whole.rindex(b"\n", 0, -1) + 1
+    in_a_character = whole.index("八".encode(), last) + 1
+    for cut in (whole[:-1], whole[:-9], whole[: last + 5], whole[:in_a_character]):
         out.write_bytes(cut)
         assert run().exit_code == 0
         assert len(read(out)) == 4
@@ -130,6 +135,9 @@ def test_a_server_or_knowledge_base_that_is_gone_ends_the_run(server: KbServer, 
         ('{"question": " "}\n', "line 1"),
         ('{"question": 5}\n', "line 1"),
         ("{", "line 1"),
+        ('{"question": "half of a pair: \\ud800"}\n', "line 1"),
+        ('{"question": "a"}\n{"question": "b", "temperature": NaN}\n', "line 2"),
+        ('{"question": "a", "id": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "line 1"),
     ],
 )
 def test_a_line_without_a_question_is_told_before_anything_is_asked(
@@ -142,10 +150,32 @@ def test_a_line_without_a_question_is_told_before_anything_is_asked(
 
 
 def test_a_file_that_is_no_answers_is_left_alone(server: KbServer, run: Run, tmp_path: Path) -> None:
-    for text in ("my notes\nand more\n", '{"a": 1}\n'):
-        (tmp_path / "out.jsonl").write_text(text, "utf-8")
+    for text in (b"my notes\nand more\n", b'{"a": 1}\n', b'{"request": {}, "error": "\xe5"}\n{"a"'):
+        (tmp_path / "out.jsonl").write_bytes(text)
         assert run().exit_code == 2
-        assert (tmp_path / "out.jsonl").read_text("utf-8") == text
+        assert (tmp_path / "out.jsonl").read_bytes() == text
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_asked(
+    server: KbServer, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "out.jsonl").symlink_to(tmp_path / "none" / "out.jsonl")
+    result = run()
+    assert (result.exit_code, server.find("POST", "/ask")) == (1, [])
+    assert "out_unwritable: " in result.output
+
+
+def test_a_full_disk_ends_the_run(server: KbServer) -> None:
+    questions = [Question(line=n, request={"question": "Who?"}, key=str(n)) for n in range(3)]
+    with (
+        closing(Client(server.url)) as client,
+        open_answers(Path("/dev/full")) as out,
+        show_stage("asking", 3) as stage,
+    ):
+        path, report = "/knowledge-bases/demo/ask", BatchReport()
+        ask_all(Batch(client=client, path=path, fields={}, out=out, stage=stage, report=report), questions, 1)
+    assert report.failure is not None
+    assert (report.failure.code, report.answered, len(server.find("POST", "/ask"))) == ("out_unwritable", 0, 1)
 
 
 def test_options_that_cannot_be_meant(server: KbServer, tmp_path: Path) -> None:

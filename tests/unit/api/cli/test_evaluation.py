@@ -52,7 +52,7 @@ def test_questions_are_read_line_by_line() -> None:
         (b"", "holds no question"),
         (b"\xff\xfe", "not UTF-8: byte 0"),
         (b"{}", "line 1 is no object with a question"),
-        (b"nonsense", "line 1 is no JSON: 'nonsense'"),
+        (b"nonsense", "line 1 is no JSON object: 'nonsense'"),
         (b'{"question": "a"}', "line 1 says neither paths nor answers"),
         (b'\n{"question": "a", "paths": "b"}', "line 2: paths is no list of strings"),
         (b'{"question": "a", "answers": [""]}', "line 1: answers is no list of strings"),
