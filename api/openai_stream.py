@@ -12,7 +12,7 @@ from typing import Any
 
 from api.errors import describe_openai, to_failure
 from api.responses import write_json
-from api.schemas.openai import ChatBody, name_completion, show_grounds, show_usage
+from api.schemas.openai import ChatBody, name_completion, name_end, show_grounds, show_usage
 from api.schemas.search import Names
 from retrieval.answer import Answer, AnswerEvent, DoneEvent
 from retrieval.marker_stream import MarkerStream
@@ -59,7 +59,7 @@ class Completion:
 
     def _write_last(self, answer: Answer) -> bytes:
         grounds = show_grounds(answer, self._names)
-        last = self._write_chunk({}, finish_reason="stop", **grounds)
+        last = self._write_chunk({}, finish_reason=name_end(answer), **grounds)
         options = self._body.stream_options
         if options is None or not options.include_usage or answer.usage is None:
             return last

@@ -76,7 +76,7 @@ class AnswerLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """`citations` are numbered as the `[n]` in `answer`; `query` is what was searched for; `dropped` counts removed
-    markers; `data` is the value of an answer in JSON."""
+    markers; `data` is the value of an answer in JSON; `cut` is for one that stopped at `max_tokens`."""
 
     answer: str
     refused: bool
@@ -95,6 +95,7 @@ class Answer:
     steps: Sequence[StepEvent] = ()
     data: Any = None
     only_quotes: bool = False  # of its citations
+    cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,6 +242,7 @@ class Answerer:
             dropped=draft.dropped,
             unsupported=tuple(draft.unsupported),
             only_quotes=draft.only_quotes,
+            cut=draft.cut,
             revisions=dict(found.revisions),
             steps=tuple(record.steps),
             data=draft.data,

@@ -55,10 +55,10 @@ class ChatWriter:
         self, task: WritingTask, prompt: Prompt, options: ChatOptions
     ) -> AsyncGenerator[WriterEvent, None]:
         pieces: list[str] = []
-        left, usage = self._most_characters, None
+        left, usage, cut = self._most_characters, None, False
         async with aclosing(self._model.stream(prompt.messages, options)) as stream:
             async for piece in stream:
-                usage = piece.usage or usage
+                usage, cut = piece.usage or usage, cut or piece.cut
                 text = piece.text[:left]
                 if text:
                     pieces.append(text)
@@ -69,7 +69,7 @@ class ChatWriter:
         draft = await cite_answer("".join(pieces), prompt.passages, task, usage)
         if not draft.text:
             raise say_empty(self._model)
-        yield draft
+        yield replace(draft, cut=cut or left == 0)
 
 
 def plan_budget(task: WritingTask, window: int | None) -> Budget:

@@ -40,7 +40,8 @@ def add_usage(known: Usage | None, more: Usage | None) -> Usage | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatPiece:
-    """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended.
+    """A stretch of the answer, or what the call has used; `finished` when the server gives the reason why it ended,
+    `cut` when that is that `max_tokens` were written.
 
     `parts` are what a server's event brings of calls of tools, `calls` whole ones.
     """
@@ -48,6 +49,7 @@ class ChatPiece:
     text: str = ""
     usage: Usage | None = None
     finished: bool = False
+    cut: bool = False
     parts: Sequence[CallPart] = ()
     calls: Sequence[ToolCall] = ()
 
@@ -121,6 +123,7 @@ def read_piece(data: str | bytes) -> ChatPiece:
         text=_read_text(said),
         usage=_read_usage(body.get("usage")),
         finished=bool(choice.get("finish_reason")),
+        cut=choice.get("finish_reason") == "length",
         parts=next((parts for part in said if (parts := read_parts(part))), ()),
     )
 

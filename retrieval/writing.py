@@ -67,7 +67,8 @@ class TokenEvent:
 class Draft:
     """What a writer made: the checked text and its citations. `dropped` counts markers that named no passage,
     `unsupported` are the places in `text` of the sentences that no cited passage bears out. `data` is the value that
-    the text of an answer in JSON stands for. `only_quotes`: nothing of a passage is in the text but what is cited."""
+    the text of an answer in JSON stands for. `only_quotes`: nothing of a passage is in the text but what is cited.
+    `cut`: it ends where the model was stopped, not where it would have ended."""
 
     text: str
     refused: bool = False
@@ -77,6 +78,7 @@ class Draft:
     usage: Usage | None = None
     data: Any = None
     only_quotes: bool = False
+    cut: bool = False
 
 
 WriterEvent = StepEvent | PassagesEvent | TokenEvent | Draft

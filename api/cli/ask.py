@@ -214,6 +214,8 @@ def write_sources(session: Session, answer: Mapping[str, Any], *, several: bool)
     """The citations, one a line, or that the question was refused."""
     if answer.get("refused"):
         session.output.say("refused: the documents do not answer this question")
+    if answer.get("cut_off"):
+        session.output.say("cut off: the chat model had written as much as an answer may have")
     if answer["citations"]:
         session.output.write_text("")
     for citation in answer["citations"]:

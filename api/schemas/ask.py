@@ -110,7 +110,7 @@ class StepAnswer:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskAnswer:
     """`unsupported_count` of the answer's sentences no cited passage bears out, as far as words tell. `data` is the
-    value of an answer to a `response_schema`, whose text `answer` is."""
+    value of an answer to a `response_schema`, whose text `answer` is. `cut_off`: it stopped at `max_tokens`."""
 
     answer: str
     refused: bool
@@ -129,6 +129,7 @@ class AskAnswer:
     unsupported_count: int
     steps: Sequence[StepAnswer]
     data: Any
+    cut_off: bool
 
 
 def read_question(body: AskBody, found: Sequence[KnowledgeBaseKey]) -> AskRequest:
@@ -178,6 +179,7 @@ def show_answer(found: Answer, names: Names) -> AskAnswer:
         unsupported_count=len(found.unsupported),
         steps=[show_step(step) for step in found.steps],
         data=None if found.data is None else orjson.Fragment(found.answer),  # it may hold what orjson cannot write
+        cut_off=found.cut,
     )
 
 

@@ -9,7 +9,8 @@ from time import time
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from api.schemas.ask import show_answer
 from api.schemas.search import Names
@@ -82,6 +83,18 @@ class EmbeddingsBody(OpenAIBody):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
+    @field_validator("input", mode="before")
+    @classmethod
+    def _check_input(cls, value: object) -> object:
+        """What several clients send unless they are told not to is refused in words that say so."""
+        if value == []:
+            raise PydanticCustomError("bad_input", "the list is empty")
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise PydanticCustomError(
+                "bad_input", "only texts are taken, no lists of tokens: those of another model say nothing here"
+            )
+        return value
+
 
 def read_chat(body: ChatBody, found: KnowledgeBaseKey) -> AskRequest:
     """The last message of the user is the question, those before it are its history.
@@ -95,12 +108,13 @@ def read_chat(body: ChatBody, found: KnowledgeBaseKey) -> AskRequest:
     if last is None:
         raise InvalidInput("question_empty", "no message is the user's: the last one of them is the question")
     limits = AnswerLimits()
-    wanted = body.max_completion_tokens or body.max_tokens or ANSWER_TOKENS
+    named = (body.max_completion_tokens, body.max_tokens)
+    wanted = next((number for number in named if number is not None and number > 0), ANSWER_TOKENS)
     return AskRequest(
         question=turns[last].content,
         kb_id=found.id,
         history=turns[:last],
-        max_tokens=max(1, min(wanted, limits.answer_tokens)),
+        max_tokens=min(wanted, limits.answer_tokens),
         temperature=body.temperature or 0.0,
         response_schema=_read_format(body.response_format),
     )
@@ -139,7 +153,7 @@ def show_completion(body: ChatBody, answer: Answer, names: Names) -> Mapping[str
     message = {"role": "assistant", "content": answer.answer, "refusal": None}
     if body.wants_json and answer.refused:  # no JSON: who reads `content` as such must not find a sentence there
         message |= {"content": None, "refusal": answer.answer}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": name_end(answer)}
     return {
         "id": name_completion(),
         "object": "chat.completion",
@@ -149,6 +163,11 @@ def show_completion(body: ChatBody, answer: Answer, names: Names) -> Mapping[str
         "usage": show_usage(answer.usage),
         **show_grounds(answer, names),
     }
+
+
+def name_end(answer: Answer) -> str:
+    """The `finish_reason`."""
+    return "length" if answer.cut else "stop"
 
 
 def show_grounds(answer: Answer, names: Names) -> Mapping[str, Any]:

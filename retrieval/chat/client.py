@@ -157,7 +157,7 @@ class OpenAIChatModel:
                 piece, is_last, fault = _join_events(reader.feed(chunk, last=not chunk))
                 deadlines.started = deadlines.started or bool(piece.text or piece.parts)
                 finished = finished or piece.finished
-                if piece.text or piece.parts or piece.usage is not None:
+                if piece.text or piece.parts or piece.usage is not None or piece.cut:
                     yield piece
                 if fault is not None:
                     raise fault
@@ -195,6 +195,7 @@ def _join_pieces(pieces: Sequence[ChatPiece]) -> ChatPiece:
         text="".join(piece.text for piece in pieces),
         usage=next((piece.usage for piece in reversed(pieces) if piece.usage is not None), None),
         finished=any(piece.finished for piece in pieces),
+        cut=any(piece.cut for piece in pieces),
         parts=[part for piece in pieces for part in piece.parts],
     )
 

@@ -77,7 +77,7 @@ class LangChainChatModel:
                 yield piece
                 if left <= 0:
                     break
-        yield ChatPiece(finished=True)
+        yield ChatPiece(finished=True, cut=left <= 0)
 
     async def _read_chunks(
         self, messages: Sequence[BaseMessage], options: ChatOptions

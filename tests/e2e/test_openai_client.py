@@ -87,6 +87,25 @@ def test_a_knowledge_base_is_a_model(store: Path) -> None:
     play(store, send_stream(*ANSWER), script=script)
 
 
+def test_an_answer_that_was_cut_off_says_so(store: Path) -> None:
+    async def script(client: openai.AsyncOpenAI, chat: ChatServer) -> None:
+        whole = await client.chat.completions.create(model="票务", messages=QUESTION, max_tokens=1)
+        assert (whole.choices[0].finish_reason, whole.choices[0].message.content) == ("length", "成人票一百")
+        stream = await client.chat.completions.create(model="票务", messages=QUESTION, max_tokens=0, stream=True)
+        assert [chunk async for chunk in stream][-1].choices[0].finish_reason == "length"
+        await client.chat.completions.create(model="票务", messages=QUESTION, max_tokens=-1)  # as much as there may be
+        assert [body["max_tokens"] for body in chat.bodies] == [1, 1_024, 1_024]
+        asked = await client.post(
+            str(client.base_url.join("/api/v1/knowledge-bases/票务/ask")),
+            body={"question": "开放夜的成人票多少钱？", "history": []},
+            cast_to=dict[str, object],
+        )
+        assert (asked["answer"], asked["cut_off"]) == ("成人票一百", True)
+
+    stopped = write_event(choices=[{"index": 0, "delta": {}, "finish_reason": "length"}])
+    play(store, send_stream(write_event("成人票一百"), stopped, USAGE, DONE), script=script)
+
+
 def test_a_follow_up_is_asked_as_the_chat_model_completes_it(store: Path) -> None:
     async def script(client: openai.AsyncOpenAI, chat: ChatServer) -> None:
         messages = [*QUESTION, {"role": "assistant", "content": TEXT}, {"role": "user", "content": "学生票呢？"}]

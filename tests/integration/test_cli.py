@@ -361,6 +361,16 @@ def test_a_refusal_is_an_answer(server: KbServer, run: Run) -> None:
         assert result.stderr == "refused: the documents do not answer this question\n"
 
 
+def test_an_answer_that_was_cut_off_is_told(server: KbServer, run: Run) -> None:
+    server.add_base("b")
+    server.ask_answer = {"answer": "成人票一百", "refused": False, "citations": [], "cut_off": True}
+    server.ask_events = [write_event("done", server.ask_answer)]
+    for arguments in (["ask", "Q"], ["ask", "Q", "--no-stream"]):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (0, "成人票一百\n")
+        assert result.stderr.startswith("cut off: ")
+
+
 def test_ask_as_json_is_one_document(server: KbServer, run: Run) -> None:
     server.add_base("b")
     server.ask_answer = ANSWER

@@ -194,6 +194,13 @@ def test_what_cannot_be_embedded(server: LocalServer, body: dict[str, Any], stat
     assert refuse(server, EMBED, **{"model": "empty", "input": "a", **body}) == (status, "invalid_request_error", code)
 
 
+def test_lists_of_tokens_are_refused_in_words_that_say_so(server: LocalServer) -> None:
+    for tokens in ([1, 2], [[1, 2], [3]]):
+        told = server.request("POST", EMBED, json={"model": "empty", "input": tokens}).json()["error"]
+        assert told["code"] == "bad_input"
+        assert "lists of tokens" in told["message"]
+
+
 def test_json_needs_a_chat_model_and_a_schema(server: LocalServer) -> None:
     question = {"model": "地方 志", "messages": [user("望江塔有多高？")]}
     wanted = {"type": "json_schema", "json_schema": {"name": "tower", "schema": {"type": "object"}}}

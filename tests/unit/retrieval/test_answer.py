@@ -210,6 +210,7 @@ def test_an_endless_answer_is_cut_and_its_call_closed() -> None:
     model = ScriptedChatModel("word ", endless=True)
     answer = ask(model, ASK, CAMERA, most_characters=103)
     assert len(answer.answer) in (102, 103)
+    assert answer.cut
     assert (model.given, model.closed) == (21, 1)
 
 

@@ -65,7 +65,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
     [
         ({"choices": [{"delta": {"content": "a"}}]}, ChatPiece(text="a")),
         ({"choices": [{"delta": {"content": None, "role": "assistant"}}]}, ChatPiece()),
-        ({"choices": [{"delta": {}, "finish_reason": "length"}]}, ChatPiece(finished=True)),
+        ({"choices": [{"delta": {}, "finish_reason": "length"}]}, ChatPiece(finished=True, cut=True)),
         ({"choices": [{"delta": {"content": ""}, "finish_reason": None}]}, ChatPiece()),
         ({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}, ChatPiece(text="a", finished=True)),
         (
