@@ -32,20 +32,27 @@ Quantization = Literal["awq", "gptq"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """`heads` is what GPUs share between them. `stretches`: whether its makers say that it reads more with YaRN."""
+    """`heads` are what GPUs share between them, and so are `pairs`, those of keys and values, and a layer's `width`.
+    `stretches`: whether its makers say that it reads more with YaRN."""
 
     heads: int
+    pairs: int
+    width: int
     stretches: bool = True
+
+    def can_be_shared(self, gpus: int) -> bool:
+        """As vLLM asserts it; where there are more GPUs than `pairs`, several hold the same one."""
+        return not (self.heads % gpus or self.width % gpus) and not (self.pairs % gpus and gpus % self.pairs)
 
 
 SIZES: Mapping[str, Size] = {
-    "0.5B": Size(heads=14, stretches=False),
-    "1.5B": Size(heads=12, stretches=False),
-    "3B": Size(heads=16, stretches=False),
-    "7B": Size(heads=28),
-    "14B": Size(heads=40),
-    "32B": Size(heads=40),
-    "72B": Size(heads=64),
+    "0.5B": Size(heads=14, pairs=2, width=4_864, stretches=False),
+    "1.5B": Size(heads=12, pairs=2, width=8_960, stretches=False),
+    "3B": Size(heads=16, pairs=2, width=11_008, stretches=False),
+    "7B": Size(heads=28, pairs=4, width=18_944),
+    "14B": Size(heads=40, pairs=8, width=13_824),
+    "32B": Size(heads=40, pairs=8, width=27_648),
+    "72B": Size(heads=64, pairs=8, width=29_568),
 }
 SUFFIXES: Mapping[Quantization | None, str] = {None: "", "awq": "-AWQ", "gptq": "-GPTQ-Int4"}
 
@@ -124,11 +131,9 @@ def write_command(wishes: Wishes) -> list[str]:
 
 def check_wishes(wishes: Wishes, size: Size) -> None:
     named, gpus = f"Qwen2.5-{wishes['size']}", wishes["tensor_parallel"]
-    if size.heads % gpus:
-        fitting = ", ".join(str(n) for n in range(1, 9) if size.heads % n == 0)
-        raise click.UsageError(
-            f"{gpus} GPUs cannot share the {size.heads} heads of {named}: --tensor-parallel {fitting}"
-        )
+    if not size.can_be_shared(gpus):
+        fitting = ", ".join(str(n) for n in range(1, 17) if size.can_be_shared(n))
+        raise click.UsageError(f"{gpus} GPUs cannot share {named} evenly: --tensor-parallel {fitting}")
     if wishes["yarn"] and not size.stretches:
         raise click.UsageError(f"{named} reads {WINDOW:,} tokens, with YaRN too: take 7B or more, or leave out --yarn")
     longest = int(STRETCH * WINDOW) if wishes["yarn"] else WINDOW
@@ -166,7 +171,7 @@ def write_stretch() -> dict[str, Any]:
 
 def describe_use(wishes: Wishes) -> str:
     host = "127.0.0.1" if wishes["host"] in {"0.0.0.0", "::"} else wishes["host"]  # noqa: S104 - compared, not bound
-    url = f"http://{host}:{wishes['port']}/v1"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{wishes['port']}/v1"
     return f"when it is up: KB_LLM_BASE_URL={url} KB_LLM_MODEL={shlex.quote(name_served(wishes))} kb serve"
 
 

@@ -65,10 +65,19 @@ def test_yarn_is_what_its_makers_say() -> None:
     }
 
 
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    assert "KB_LLM_BASE_URL=http://[::1]:8000/v1 " in run("--host", "::1").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--tensor-parallel", "8"], "cannot share the 28 heads of Qwen2.5-7B: --tensor-parallel 1, 2, 4, 7"),
+        (["--tensor-parallel", "8"], "8 GPUs cannot share Qwen2.5-7B evenly: --tensor-parallel 1, 2, 4"),
+        (["--tensor-parallel", "7"], "--tensor-parallel 1, 2, 4"),  # 28 heads, but four of keys and values
+        (["--size", "0.5B", "--tensor-parallel", "7"], "--tensor-parallel 1, 2"),
+        (["--size", "1.5B", "--tensor-parallel", "6"], "--tensor-parallel 1, 2, 4"),  # 8,960 wide
+        (["--size", "32B", "--tensor-parallel", "5"], "--tensor-parallel 1, 2, 4, 8"),
+        (["--size", "72B", "--tensor-parallel", "3"], "--tensor-parallel 1, 2, 4, 8, 16"),
         (["--size", "3B", "--yarn"], "take 7B or more"),
         (["--window", "40000"], "--yarn reads 131,072"),
         (["--size", "1.5B", "--window", "40000"], "more than the 32,768"),
