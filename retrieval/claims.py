@@ -22,13 +22,21 @@ from retrieval.numbers import list_claimed_numbers, list_numbers
 from retrieval.passages import Passage
 from retrieval.polarity import agrees
 from retrieval.question import list_terms
-from retrieval.sentences import NUMBERING, Span, cut_sentences, holds_statement
+from retrieval.sentences import NUMBERING, RULE, Span, cut_sentences, holds_statement, is_row
 from retrieval.support import Claim, Sentence, list_sentences, weigh_claim
 
 LEAST_COVER = 0.5  # of a stretch's weight
 FOREIGN = 2.0  # times that a term which another cited passage alone has counts against
 TELLING = 2  # terms; "according to [1]" is no claim beside what it leads to
 CLAUSE = re.compile(r"[，；、,;](?!\d)|(?<=\s)(?:and|but|while|whereas)(?=\s)")
+# "According to the passages" says nothing of what stands in them.
+LEAD_IN = re.compile(
+    r"(?:根据|依据|按照|基于|据)(?:(?:所|您)?(?:提供|给出|给定)的?|上述|以上|相关|现有|这些|该)*(?:参考)?(?:资料|文档|文件|材料|段落|来源|信息|内容)"
+    r"(?:中?的?(?:内容|信息|记载|描述|说明)|中|里|显示|所述|可知)?"
+    r"|\b(?:according to|based on|as (?:stated|described|mentioned|noted|given|shown) in) (?:the |these |your )?"
+    r"(?:(?:provided|given|above|numbered) )?(?:passages?|documents?|sources?|texts?|context|information)\b",
+    re.IGNORECASE,
+)
 ASKS_OR_LEADS_IN = re.compile(r"[?？:：]\W*$")
 
 
@@ -59,9 +67,9 @@ def find_unsupported(answer: str, cited: Sequence[Passage]) -> list[Span]:
     every = frozenset(range(len(cited)))
     found = []
     for span in _cut_answer(answer):
-        if meets_code(code, span.start, span.end):
+        if meets_code(code, span.start, span.end) or _names_columns(answer, span):
             continue
-        sentence = answer[span.start : span.end]
+        sentence = LEAD_IN.sub("", answer[span.start : span.end])
         if not _claims(sentence):
             continue
         stretches = list(_cut_stretches(sentence, every))
@@ -69,6 +77,14 @@ def find_unsupported(answer: str, cited: Sequence[Passage]) -> list[Span]:
         if not all(_is_supported(stretch, windows, sentences, cited) for stretch in telling):
             found.append(span)
     return found
+
+
+def _names_columns(answer: str, span: Span) -> bool:
+    """Whether it is the first row of a table that the answer draws."""
+    if not is_row(answer[span.start : span.end]):
+        return False
+    below = answer[span.end :].lstrip().partition("\n")[0].strip()
+    return bool(below) and bool(RULE.fullmatch(below))
 
 
 def _cut_answer(answer: str) -> Iterator[Span]:
