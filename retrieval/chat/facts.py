@@ -26,15 +26,17 @@ class ServerFacts:
         self._session = session
         self._window: int | None = None
         self._ask_window_at = 0.0  # on the loop's clock
+        self._asking = asyncio.Lock()  # who comes while it is asked for must not write a prompt for no window at all
         self._count_at = 0.0
 
     async def find_window(self) -> int | None:
         """The smaller of what the server tells and what is set; else what its kind has at least. Never raises."""
-        now = asyncio.get_running_loop().time()
-        if self._window is None and now >= self._ask_window_at:
-            self._ask_window_at = now + PAUSE_S
-            with suppress(KbError):  # what is wrong with the server the call itself will say
-                self._window = await self.read_window()
+        now = asyncio.get_running_loop().time
+        async with self._asking:
+            if self._window is None and now() >= self._ask_window_at:
+                with suppress(KbError):  # what is wrong with the server the call itself will say
+                    self._window = await self.read_window()
+                self._ask_window_at = now() + PAUSE_S  # not where the asking was broken off: that says nothing of it
         known = [window for window in (self._window, self._server.window) if window is not None]
         return min(known) if known else self._server.kind.assumed_window
 

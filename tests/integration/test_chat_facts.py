@@ -100,6 +100,33 @@ def test_a_server_that_tells_no_window_is_not_asked_at_every_call() -> None:
     run(play, told=list_models(m={}))
 
 
+def test_who_comes_while_the_window_is_asked_for_gets_the_same_answer() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        assert await asyncio.gather(*(model.find_window() for _ in range(3))) == [4_096] * 3
+        assert [path for path, _ in server.asked] == ["/v1/models"]
+
+    run(play, told=list_models(m={"max_model_len": 4_096}))
+
+
+def test_a_caller_who_leaves_does_not_leave_the_window_unknown() -> None:
+    async def play(model: OpenAIChatModel, server: ChatServer) -> None:
+        asked = asyncio.Event()
+
+        async def stall(_: ChatServer, __: object) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        server.told = {"/v1/models": stall}
+        leaving = asyncio.create_task(model.find_window())
+        await asyncio.wait_for(asked.wait(), 30)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        server.told = list_models(m={"max_model_len": 4_096})
+        assert await model.find_window() == 4_096
+
+    run(play)
+
+
 def test_vllm_counts_the_messages_with_its_template() -> None:
     async def play(model: OpenAIChatModel, server: ChatServer) -> None:
         assert await model.count_tokens(MESSAGES) == 30
