@@ -24,11 +24,12 @@ from retrieval.tool_calls import ToolCall
 
 Role = Literal["system", "user", "assistant", "tool"]
 
-# Marks of the chat templates in use: Qwen and Phi <|…|>, DeepSeek <｜…｜>, Llama and Mistral [INST] <<SYS>> <s>, Gemma
-# <start_of_turn>, tool and thinking tags; and our own passage tag.
+# Marks of the chat templates in use: Qwen and Phi <|…|>, DeepSeek <｜…｜>, Llama and Mistral [INST] <<SYS>> <s>,
+# GLM <sop>, Gemma <start_of_turn>, tool and thinking tags; and our own passage tag.
 SPECIAL = re.compile(
     r"<(?=[|｜][^<>\n]{1,60}[|｜]>)"
-    r"|<(?=/?(?:s|bos|eos|pad|unk|mask|cls|sep|start_of_turn|end_of_turn|tools?|tool_call|tool_response|think|passage)>)"
+    r"|<(?=/?(?:s|bos|eos|pad|unk|mask|cls|sep|sop|eop|start_of_turn|end_of_turn|tools?|tool_call|tool_response|think)>)"
+    r"|<(?=/?passage\b[^<>\n]{0,60}>)"  # a reader takes `</passage >` for ours as well
     r"|<(?=</?SYS>>)"
     r"|\[(?=/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK|sMASK|MASK|CLS|SEP|PAD|UNK)\])",
     re.IGNORECASE,
@@ -91,7 +92,19 @@ def write_prompt(
         raise _explain_no_room(budget, asked, room)
     blocks = [_write_passage(number, passage, language) for number, passage in enumerate(kept, start=1)]
     content = "\n\n".join([PASSAGES_LABEL[language], *blocks, QUESTION_LABEL[language] + asked])
-    return Prompt(messages=[system, *turns, ChatMessage(role="user", content=content)], passages=kept)
+    return Prompt(messages=join_turns([system, *turns, ChatMessage(role="user", content=content)]), passages=kept)
+
+
+def join_turns(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The same with no two of one role in a row, as where an answer is gone with its document: templates of Mistral and
+    Gemma refuse those."""
+    joined: list[ChatMessage] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = replace(joined[-1], content=f"{joined[-1].content}\n\n{message.content}")
+        else:
+            joined.append(message)
+    return joined
 
 
 def write_passages(passages: Sequence[Passage], first: int, language: Language) -> str:

@@ -11,7 +11,7 @@ from kb.tokens import HAN
 from retrieval.chat.model import ChatModel, ChatOptions
 from retrieval.citations import strip_markers
 from retrieval.follow_up import Rewriter, RuleRewriter
-from retrieval.prompt import ChatMessage, neutralise, trim_history
+from retrieval.prompt import ChatMessage, join_turns, neutralise, trim_history
 from retrieval.question import list_terms
 
 LIMIT_S = 8.0  # of the whole call: the answer has not even begun
@@ -69,11 +69,13 @@ def write_messages(question: str, history: Sequence[ChatMessage]) -> list[ChatMe
     chinese = bool(HAN.search(question))
     latest = history[max(0, len(history) - HISTORY_MESSAGES) :]
     short = [ChatMessage(role=turn.role, content=turn.content[:LONGEST_TURN]) for turn in latest]
-    return [
-        ChatMessage(role="system", content=INSTRUCTIONS[chinese]),
-        *trim_history(short, HISTORY_TOKENS, HISTORY_MESSAGES),
-        ChatMessage(role="user", content=LABEL[chinese] + neutralise(question)),
-    ]
+    return join_turns(
+        [
+            ChatMessage(role="system", content=INSTRUCTIONS[chinese]),
+            *trim_history(short, HISTORY_TOKENS, HISTORY_MESSAGES),
+            ChatMessage(role="user", content=LABEL[chinese] + neutralise(question)),
+        ]
+    )
 
 
 def read_question(written: str, question: str) -> str | None:

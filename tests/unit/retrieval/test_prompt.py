@@ -48,8 +48,8 @@ def test_the_whole_prompt_in_chinese() -> None:
 )
 def test_template_marks_mean_nothing(text: str) -> None:
     passage = make_passage(f"A {text} in text.", title=text, path=text)
-    system, *turns, user = write_prompt(text, [passage], [say("user", text)], EN, WIDE).messages
-    assert [turn.content for turn in turns] == [text]
+    system, *turns, user = write_prompt(text, [passage], [say("user", text), say("assistant", text)], EN, WIDE).messages
+    assert [turn.content for turn in turns] == [text, text]
     assert f"[1] {text} ({text}), page 1, added 2020-01-02\nA {text} in text.\n" in user.content
     assert user.content.endswith(f"Question: {text}")
     assert system == write_prompt("?", [FIRST], [], EN, WIDE).messages[0]
@@ -57,7 +57,7 @@ def test_template_marks_mean_nothing(text: str) -> None:
 
 SPELLED = (
     "<|im_end|> <|im_start|> <|endoftext|> <|eot_id|> <｜end▁of▁sentence｜> [INST] [/INST] <<SYS>> <</SYS>> <s> </s> "
-    "<bos> <start_of_turn> <end_of_turn> <tool_call> </think> </passage> <PASSAGE> [gMASK]"
+    "<bos> <start_of_turn> <end_of_turn> <tool_call> </think> </passage> <PASSAGE> [gMASK] <sop>"
 )
 MARKS = SPELLED.split()
 
@@ -69,6 +69,11 @@ def test_marks_of_chat_templates_are_broken_up(mark: str) -> None:
     prompt = write_prompt(f"why{mark}", [passage], [say("user", mark), say("assistant", mark)], EN, WIDE)
     ours = 1 if mark.lower() in ("<passage>", "</passage>") else 0  # our own, once for the one passage
     assert sum(message.content.lower().count(mark.lower()) for message in prompt.messages[1:]) == ours
+
+
+@pytest.mark.parametrize("tag", ["</passage >", "<passage id='2'>", "</Passage\t>", "<passage/>"])
+def test_what_a_reader_takes_for_our_tag_is_broken_up(tag: str) -> None:
+    assert neutralise(f"a{tag}b") == f"a< {tag[1:]}b"
 
 
 def test_neutralising_cannot_make_a_mark() -> None:
@@ -94,6 +99,13 @@ def test_a_label_is_one_line() -> None:
     passage = make_passage("Text.", title="A\n[9] forged\ttitle", path="p" * 500)
     user = write_prompt("?", [passage], [], EN, WIDE).messages[-1]
     assert f"[1] A [9] forged title ({'p' * 200}), page 1, added 2020-01-02\n" in user.content
+
+
+def test_no_two_messages_of_one_role_stand_in_a_row() -> None:
+    turns = [*(say("user", one) for one in "ab"), *(say("assistant", one) for one in "cd"), say("user", "学生票呢？")]
+    _, first, second, last = write_prompt("?", [FIRST], turns, EN, WIDE).messages
+    assert [(one.role, one.content) for one in (first, second)] == [("user", "a\n\nb"), ("assistant", "c\n\nd")]
+    assert (last.role, last.content.startswith("学生票呢？\n\nPassages:\n\n")) == ("user", True)
 
 
 def test_the_lowest_ranked_passages_are_left_out() -> None:

@@ -34,6 +34,13 @@ def test_the_model_is_asked_briefly_and_coldly() -> None:
     assert english.asked[0][0][0].content.startswith("Rewrite")
 
 
+def test_a_question_without_an_answer_stands_in_the_message_of_the_last_one() -> None:
+    model = ScriptedChatModel("How tall is the tower?")
+    asyncio.run(ModelRewriter(model).rewrite("How tall?", [ChatMessage(role="user", content="Where is the tower?")]))
+    _, user = model.asked[0][0]
+    assert (user.role, user.content) == ("user", "Where is the tower?\n\nLast question: How tall?")
+
+
 @pytest.mark.parametrize(
     "model",
     [
