@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(10 * MEGABYTE, ge=1, description="largest web page, unpacked (fetch_too_large)")
     fetch_seconds: float = Field(30, gt=0, le=3600, description="limit for a whole answer (fetch_timeout)")
     fetch_retries: int = Field(2, ge=0, le=10, description="repetitions of a fetch whose failure may pass")
-    fetch_delay_seconds: float = Field(1, ge=0, le=3600, description="least pause between two fetches from one host")
+    fetch_delay_seconds: float = Field(1, ge=0, le=3600, description="longest pause between fetches from one host")
     fetch_user_agent: str | None = Field(
         None, min_length=1, max_length=255, description="what fetching calls itself; default: kb-server/<version>"
     )

@@ -18,7 +18,7 @@ from typing import Protocol
 from ingest.web.exchange import Answer, Exchange
 from ingest.web.gate import CheckedUrl, check_url, join_url, show_url
 from ingest.web.page import Fetched, Validators
-from ingest.web.turns import HostTurns
+from ingest.web.turns import HostTurns, Turn
 from kb.errors import FetchFailed, InvalidInput
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -116,9 +116,9 @@ class WebFetcher:
         for _ in range(self._limits.redirects + 1):
             checked = self._check(url)
             self._ask_leave(checked.url)
-            with self._turns.take(checked.host, self._politeness.find_delay(checked.url)):
+            with self._turns.take(checked.host, self._politeness.find_delay(checked.url)) as turn:
                 began = self._time.clock()
-                answer = self._ask(checked, known, left_s)
+                answer = self._ask_in_turn(turn, checked, known, left_s)
                 left_s -= self._time.clock() - began
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
@@ -147,6 +147,12 @@ class WebFetcher:
             return join_url(base, _decode(location))
         except InvalidInput as fault:
             raise FetchFailed(fault.code, fault.detail, passing=False) from None
+
+    def _ask_in_turn(self, turn: Turn, url: CheckedUrl, known: Validators, seconds: float) -> Answer:
+        turn.is_in_trouble = True  # until it has answered
+        answer = self._ask(url, known, seconds)
+        turn.is_in_trouble = _may_pass(answer.status)
+        return answer
 
     def _ask(self, url: CheckedUrl, known: Validators, seconds: float) -> Answer:
         headers = {"User-Agent": self._limits.user_agent, "Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
@@ -184,7 +190,7 @@ class WebFetcher:
             f"{show_url(url.url)} answers {status}",
             status=status,
             retry_after_s=read_retry_after(answer.headers.get("retry-after"), self._time.now()),
-            passing=status == 429 or status >= 500,
+            passing=_may_pass(status),
         )
 
 
@@ -208,6 +214,10 @@ def read_retry_after(header: str | None, now: datetime) -> float | None:
     except ValueError:
         return None
     return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
+
+
+def _may_pass(status: int) -> bool:
+    return status == 429 or status >= 500
 
 
 def _keep(answer: Answer, name: str) -> str | None:

@@ -1,58 +1,72 @@
-"""How often one host is asked: one question at a time, and a pause between two."""
+"""How often one host is asked: one question at a time, and a pause between two that follows the host.
+
+A host that answers in 5 ms has no trouble with its next question 50 ms later, one that takes a second to answer is left
+alone for the whole pause. So is one that is in trouble: its answer was quick only because it was none.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock, Semaphore
+from threading import Lock
 
 MOST_HOSTS = 10_000
+REST = 10.0  # a pause is so many times as long as the answer before it took
+
+
+@dataclass(slots=True)
+class Turn:
+    """One question. `is_in_trouble`: whoever asked found the host so that it is to have its whole pause."""
+
+    is_in_trouble: bool = False
 
 
 @dataclass(slots=True)
 class _Host:
-    places: Semaphore
-    free_at: float = field(default=0.0)
+    """`free_at`: when it may be asked again; never, while it is asked."""
+
+    lock: Lock = field(default_factory=Lock)
+    free_at: float = 0.0
 
 
 class HostTurns:
-    """One for all threads of a process. `delay_s` is from the end of one question to the beginning of the next, and the
-    least: what `take` is given can only lengthen it. `clock` and `sleep` are handed in so that a test needs no time."""
+    """One for all threads of a process. A pause is from the end of one question to the beginning of the next: `REST`
+    times as long as the question took, `most_s` at most. `clock` and `sleep` are handed in so that a test needs no
+    time."""
 
     def __init__(
         self,
-        delay_s: float,
+        most_s: float,
         *,
-        at_once: int = 1,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._delay_s = delay_s
-        self._at_once = at_once
+        self._most_s = most_s
         self._clock = clock
         self._sleep = sleep
         self._hosts: dict[str, _Host] = {}
         self._lock = Lock()
 
     @contextmanager
-    def take(self, host: str, delay_s: float = 0.0) -> Iterator[None]:
-        """Blocks until this host may be asked, and keeps others from asking it meanwhile."""
-        delay_s = max(delay_s, self._delay_s)
-        turn = self._find_host(host)
-        with turn.places:
-            with self._lock:
-                now = self._clock()
-                begin = max(now, turn.free_at)
-                turn.free_at = begin + delay_s  # of several at once each gets a beginning of its own
-            if begin > now:
-                self._sleep(begin - now)
+    def take(self, host: str, least_s: float = 0.0) -> Iterator[Turn]:
+        """Blocks until this host may be asked, and keeps others from asking it meanwhile. The pause behind it
+        is no shorter than `least_s`, and a whole one where the turn says that the host is in trouble."""
+        place, turn = self._find_host(host), Turn()
+        with place.lock:
+            wait_s = place.free_at - self._clock()
+            place.free_at = math.inf
+            if wait_s > 0:
+                self._sleep(wait_s)
+            began = self._clock()
             try:
-                yield
+                yield turn
             finally:
-                with self._lock:
-                    turn.free_at = max(turn.free_at, self._clock() + delay_s)
+                end = self._clock()
+                rest_s = self._most_s if turn.is_in_trouble else min(REST * (end - began), self._most_s)
+                place.free_at = end + max(least_s, rest_s)
 
     def _find_host(self, host: str) -> _Host:
         with self._lock:
@@ -61,5 +75,5 @@ class HostTurns:
                 if len(self._hosts) >= MOST_HOSTS:
                     now = self._clock()
                     self._hosts = {name: each for name, each in self._hosts.items() if each.free_at > now}
-                found = self._hosts[host] = _Host(places=Semaphore(self._at_once))
+                found = self._hosts[host] = _Host()
             return found

@@ -56,6 +56,7 @@ class Fetching:
         trust: ssl.SSLContext | None = None,
         clock=None,
         resolver=None,
+        pause_s: float = 0.0,
         **limits,
     ) -> None:
         self.time = Time()
@@ -63,7 +64,7 @@ class Fetching:
         dialer = Dialer(reach=reach or Reach(loopback_ports=frozenset(ports)), resolver=resolver or self.names)
         exchange = Exchange(dialer, trust=trust, **({"clock": clock} if clock else {}))
         source = TimeSource(clock=lambda: self.time.now, sleep=self.time.sleep, now=lambda: NOW)
-        turns = HostTurns(0.0, clock=lambda: self.time.now, sleep=self.time.sleep)
+        turns = HostTurns(pause_s, clock=lambda: self.time.now, sleep=self.time.sleep)
         self.fetcher = WebFetcher(
             exchange, turns, FetchLimits(**{"user_agent": "kb-test", "retries": 0, **limits}), time_source=source
         )

@@ -6,10 +6,11 @@ import gzip
 import socket
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from fakes.fetching import Fetching
-from fakes.raw_web import RawWeb, Talk, redirect, say, say_gzipped, send_raw
+from fakes.raw_web import Page, RawWeb, Talk, redirect, say, say_gzipped, send_raw
 
 from ingest.web.fetcher import WebFetcher
 from ingest.web.page import Fetched, Fetcher, Validators
@@ -298,6 +299,40 @@ class Robots:
 
     def find_delay(self, url: str) -> float:
         return 30.0
+
+
+def find_pause_behind(web: RawWeb, page: Page, **limits) -> list[float]:
+    """What is slept between a page and the next one, of a clock on which answers take no time."""
+    fetching = Fetching(web.port, pause_s=20.0, **limits)
+    web.pages = {"/": page, "/next": say(200, PAGE)}
+    with suppress(FetchFailed):
+        fetching.fetcher.fetch(f"{web.url}/")
+    fetching.fetcher.fetch(f"{web.url}/next")
+    return fetching.time.slept
+
+
+@pytest.mark.parametrize("page", [say(429), say(500), say(503, retry_after="1"), send_raw(), lambda talk: talk.hold()])
+def test_a_host_in_trouble_is_left_alone_for_the_whole_pause(web: RawWeb, page: Page) -> None:
+    assert find_pause_behind(web, page, seconds=0.3) == [20.0]
+
+
+@pytest.mark.parametrize("page", [say(200, PAGE), say(404), redirect("/next"), say(403)])
+def test_one_that_answers_at_once_may_be_asked_again_at_once(web: RawWeb, page: Page) -> None:
+    assert find_pause_behind(web, page) == []
+
+
+def test_a_host_that_takes_a_time_to_answer_is_given_ten_times_as_much() -> None:
+    with RawWeb() as web:
+        fetching = Fetching(web.port, pause_s=20.0)
+
+        def take_time(talk: Talk) -> None:
+            fetching.time.now += 0.25
+            talk.answer(200, PAGE)
+
+        web.pages = {"/": take_time}
+        for _ in range(3):
+            fetching.fetcher.fetch(web.url)
+        assert fetching.time.slept == [2.5, 2.5]
 
 
 def test_what_a_site_asks_for_is_done_at_each_redirect(web: RawWeb, fetching: Fetching) -> None:
