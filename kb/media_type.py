@@ -151,6 +151,11 @@ def sniff_media_type(name: str, head: bytes, readers: Collection[str] = ()) -> s
     return _choose_text_type(suffix, head)
 
 
+def starts_html(head: bytes) -> bool:
+    """Whether content that begins so is a page, whatever it is called."""
+    return _find_kind(head) is None and _HTML_START.match(_read_head(head)) is not None
+
+
 def find_reader_extension(media_type: str) -> str | None:
     """`.srt` for the media type of a file that was left to a reader; None for any other."""
     return "." + media_type.removeprefix(_READER) if media_type.startswith(_READER) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,10 +14,10 @@ from ingest.web.plan import SeenPage, Site
 from ingest.web.robots import read_robots_tag
 from ingest.web.urls import Scope, find_key, normalise_url
 from kb.errors import DocumentFailed, FetchFailed
+from kb.media_type import HEAD_BYTES, starts_html
 
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
-_INDEX = re.compile(r"/(?:(?:index|default|home)\.\w+)?")
+_INDEX = re.compile(r"(?:(?:index|default|home)\.\w+)?")
 # What no link is followed to: nothing is read from it, and some of it is large.
 _NO_PAGE = re.compile(
     r"\.(?:7z|apk|avi|avif|bin|bmp|bz2|css|dmg|eot|exe|flac|flv|gif|gz|ico|iso|jpe?g|js|m4[av]|map|mjs|mkv|mov|mp[34]"
@@ -55,14 +55,17 @@ class Asker:
         if fetched.is_unchanged and (known is None or led != known.url):
             fetched = self._site.fetcher.fetch(url)  # it leads elsewhere now: the validators were another page's
             led = self._find_led(fetched)
+        marks = read_robots_tag(fetched.robots)
         if fetched.is_unchanged and known is not None:
             page = replace(known, validators=fetched.validators or known.validators)
-            return Answer(page=page, fetched=fetched, is_unchanged=True)
+            return Answer(page=_mark(page, marks), fetched=fetched, is_unchanged=True)
         sha256 = hashlib.sha256(fetched.body).hexdigest()
-        if known is not None and known.sha256 == sha256 and known.url == led:
+        is_unchanged = known is not None and known.sha256 == sha256 and known.url == led
+        if is_unchanged and known is not None and not (marks or known.noindex or known.nofollow):
             page = replace(known, validators=fetched.validators, content_type=fetched.content_type)
             return Answer(page=page, fetched=fetched, is_unchanged=True)
-        return self._read(fetched, SeenPage(url=led, sha256=sha256), known)
+        page, too_long = self._read(fetched, SeenPage(url=led, sha256=sha256), known)
+        return Answer(page=_mark(page, marks), fetched=fetched, is_unchanged=is_unchanged, too_long=too_long)
 
     def _find_led(self, fetched: Fetched) -> str:
         led = normalise_url(fetched.url)
@@ -70,8 +73,9 @@ class Asker:
             raise FetchFailed("out_of_scope", f"leads to another site: {led}", passing=False)
         return led
 
-    def _read(self, fetched: Fetched, page: SeenPage, known: SeenPage | None) -> Answer:
-        told, marks = self._read_links(fetched, known), read_robots_tag(fetched.robots)
+    def _read(self, fetched: Fetched, page: SeenPage, known: SeenPage | None) -> tuple[SeenPage, int]:
+        """And how many of its links are too long."""
+        told = self._read_links(fetched, known)
         links, too_long = self._take_links(told.links, page.url)
         page = replace(
             page,
@@ -79,10 +83,10 @@ class Asker:
             content_type=fetched.content_type,
             links=links,
             canonical=self._take_canonical(told.canonical, page.url),
-            nofollow=told.nofollow or "nofollow" in marks,
-            noindex=told.noindex or "noindex" in marks,
+            nofollow=told.nofollow,
+            noindex=told.noindex,
         )
-        return Answer(page=page, fetched=fetched, is_unchanged=False, too_long=too_long)
+        return page, too_long
 
     def _read_links(self, fetched: Fetched, known: SeenPage | None) -> PageLinks:
         """Of a page that cannot be read, what it said last: what it linked to shall not vanish with it."""
@@ -108,7 +112,8 @@ class Asker:
         return tuple(_iter_texts(found.values())), long
 
     def _take_canonical(self, canonical: str | None, page_url: str) -> str | None:
-        """None for one that is of no use. Sites that call their front page the true one of all pages are many."""
+        """None for one that is of no use. Sites that call the front page, or a section's, the true one of all that is
+        below it are many: believed, it would be all that is left of them."""
         if canonical is None:
             return None
         try:
@@ -117,8 +122,7 @@ class Asker:
             return None
         if url == page_url or not self._scope.holds(url):
             return None
-        is_front = _find_path(url) == "/" and "?" not in url
-        return None if is_front and not _INDEX.fullmatch(_find_path(page_url)) else url
+        return None if _is_above(url, page_url) else url
 
 
 def _iter_texts(texts: Iterable[str]) -> Iterator[str]:
@@ -129,7 +133,23 @@ def _find_path(url: str) -> str:
     return "/" + url.partition("://")[2].partition("?")[0].partition("/")[2]
 
 
+def _is_above(url: str, page_url: str) -> bool:
+    """Whether `url` is the index of a folder and the page is another one, somewhere in that folder."""
+    folder, _, name = _find_path(url).rpartition("/")
+    path = _find_path(page_url)
+    if "?" in url or not _INDEX.fullmatch(name) or not path.startswith(f"{folder}/"):
+        return False
+    return _INDEX.fullmatch(path.removeprefix(f"{folder}/")) is None
+
+
+def _mark(page: SeenPage, marks: Collection[str]) -> SeenPage:
+    """With what `X-Robots-Tag` asks for beside what the page does."""
+    if not marks:
+        return page
+    return replace(page, nofollow=page.nofollow or "nofollow" in marks, noindex=page.noindex or "noindex" in marks)
+
+
 def _is_html(fetched: Fetched) -> bool:
-    if fetched.content_type is None:
-        return _HTML.match(fetched.body[:1_024].removeprefix(b"\xef\xbb\xbf")) is not None
-    return fetched.content_type.partition(";")[0].strip().lower() in _HTML_TYPES
+    """As its document is told: by the content, whatever its server says."""
+    said = (fetched.content_type or "").partition(";")[0].strip().lower()
+    return said in _HTML_TYPES or starts_html(fetched.body[:HEAD_BYTES])

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     import httpcore
 
 WITH_BODY = frozenset({200, 203})
+BETWEEN = {"x-robots-tag": "\n"}  # what one of them says of a robot does not reach into the next
 HEADROOM = 512_000  # bytes beside the body, and a quarter of it: headers and the marks of chunks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """`headers` by their names in small letters; of several under one name, all with a comma between. `body` is that
-    of a success alone."""
+    """`headers` by their names in small letters; of several under one name, all with a comma
+    between, or a line each (`BETWEEN`). `body` is that of a success alone."""
 
     status: int
     headers: Mapping[str, str]
@@ -99,7 +100,7 @@ def _read_answer(response: httpcore.Response, most: int) -> Answer:
     headers: dict[str, str] = {}
     for name, value in response.headers:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        headers[key] = f"{headers[key]}{BETWEEN.get(key, ', ')}{text}" if key in headers else text
     if response.status not in WITH_BODY:
         return Answer(status=response.status, headers=headers)
     coding = headers.get("content-encoding", "").strip().lower()

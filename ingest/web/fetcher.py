@@ -169,7 +169,8 @@ class WebFetcher:
 
     def _read(self, url: CheckedUrl, answer: Answer, known: Validators) -> Fetched:
         if answer.status == 304 and known:
-            return Fetched(url=url.url, is_unchanged=True, body=b"", content_type=None, validators=known)
+            robots = _keep(answer, "x-robots-tag")
+            return Fetched(url=url.url, is_unchanged=True, body=b"", content_type=None, validators=known, robots=robots)
         if answer.status not in (200, 203):
             raise self._refuse(url, answer)
         if not answer.body:
@@ -204,14 +205,14 @@ class TimeSource:
 
 
 def read_retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds; a header that is neither a number nor a date says nothing."""
+    """Seconds; a header that is neither a number nor a date of this world says nothing."""
     if header is None:
         return None
     if header.isascii() and header.isdecimal() and len(header) < 10:
         return float(header)
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
 
@@ -227,8 +228,10 @@ def _keep(answer: Answer, name: str) -> str | None:
 
 
 def _decode(location: str) -> str:
-    """Headers are bytes; in this one they are UTF-8 where they are no ASCII."""
+    """Headers are bytes; in this one they are UTF-8 where they are no ASCII. What is in another encoding is sent back
+    byte for byte, and so are blanks: servers that forget to encode them are many."""
     try:
-        return location.encode("latin-1").decode("utf-8")
+        told = location.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
-        return location
+        told = "".join(one if one.isascii() else f"%{ord(one):02X}" for one in location)
+    return told.strip(" ").replace(" ", "%20")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ KEPT_S = 3_600.0  # how long one counts before it is asked for again
 FAILED_S = 60.0  # and how long one that did not come is not asked for again
 MOST_HOSTS = 1_000
 VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})  # no robots' names
+OWN_NAME = "kb-server"  # as in meta tags
 NONE = frozenset({"noindex", "nofollow"})
 
 
@@ -88,16 +89,19 @@ class Robots:
 
 
 def read_robots_tag(header: str | None) -> frozenset[str]:
-    """The words of an `X-Robots-Tag` that are for every robot, in small letters: behind a robot's name they are for
-    that one alone. `none` stands for `noindex` and `nofollow`."""
-    words: set[str] = set()
-    for part in header.lower().split(",") if header else ():
-        name, colon, _ = part.partition(":")
-        if not colon:
-            words.add(part.strip())
-        elif name.strip() not in VALUED:
-            break
+    """The words of an `X-Robots-Tag` that are for every robot or for us, in small letters: behind a robot's name they
+    are for that one alone, to the end of the line. `none` stands for `noindex` and `nofollow`."""
+    words = {word for line in (header or "").lower().splitlines() for word in _iter_words(line)}
     return frozenset(words | NONE if "none" in words else words)
+
+
+def _iter_words(line: str) -> Iterator[str]:
+    for part in line.split(","):
+        name, colon, word = part.partition(":")
+        if not colon or name.strip() == OWN_NAME:
+            yield (word or name).strip()
+        elif name.strip() not in VALUED:
+            return
 
 
 def read_sitemap_lines(body: bytes) -> list[str]:

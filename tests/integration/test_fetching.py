@@ -14,6 +14,7 @@ from fakes.raw_web import Page, RawWeb, Talk, redirect, say, say_gzipped, send_r
 
 from ingest.web.fetcher import WebFetcher
 from ingest.web.page import Fetched, Fetcher, Validators
+from ingest.web.robots import read_robots_tag
 from kb.errors import FetchFailed
 
 PAGE = "<p>知识库 knowledge base</p>".encode()
@@ -152,6 +153,17 @@ def test_headers_that_are_too_long_are_not_kept(web: RawWeb, fetching: Fetching)
     assert (fetched.validators.etag, fetched.content_type) == (None, "t" * 1_000)
 
 
+def test_what_one_header_says_of_a_robot_does_not_reach_into_the_next(web: RawWeb, fetching: Fetching) -> None:
+    tags = b"X-Robots-Tag: otherbot: nofollow\r\nX-Robots-Tag: noindex\r\n"
+    web.pages = {
+        "/": send_raw(b"HTTP/1.1 200 X\r\n" + tags + b"Content-Length: 1\r\n\r\nx"),
+        "/304": send_raw(b"HTTP/1.1 304 X\r\n" + tags + b"\r\n"),
+    }
+    assert read_robots_tag(fetching.fetcher.fetch(web.url).robots) == {"noindex"}
+    unchanged = fetching.fetcher.fetch(f"{web.url}/304", Validators(etag="1"))
+    assert (unchanged.is_unchanged, read_robots_tag(unchanged.robots)) == (True, {"noindex"})
+
+
 # -- redirects ----------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +181,19 @@ def test_a_redirect_to_a_chinese_path(web: RawWeb, fetching: Fetching) -> None:
         "/%E4%B8%AD%E6%96%87": say(200, PAGE),
     }
     assert fetching.fetcher.fetch(web.url).url == f"{web.url}/%E4%B8%AD%E6%96%87"
+
+
+@pytest.mark.parametrize(
+    ("sent", "target"),
+    [
+        ("/年 报?a b".encode(), "/%E5%B9%B4%20%E6%8A%A5?a%20b"),
+        ("/年报".encode("gbk"), "/%C4%EA%B1%A8"),
+        (b"/a%20b ", "/a%20b"),
+    ],
+)
+def test_a_redirect_that_a_server_forgot_to_encode(web: RawWeb, fetching: Fetching, sent: bytes, target: str) -> None:
+    web.pages = {"/": send_raw(b"HTTP/1.1 302 X\r\nLocation: " + sent + b"\r\n\r\n"), target: say(200, PAGE)}
+    assert fetching.fetcher.fetch(web.url).url == web.url + target
 
 
 def test_five_redirects_are_followed_and_a_sixth_is_not(web: RawWeb, fetching: Fetching) -> None:
@@ -272,6 +297,27 @@ def test_a_failure_that_stays_is_not_tried_again(web: RawWeb, status: int) -> No
     web.pages = {"/": say(status)}
     fetching.fail(web.url)
     assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "-5",
+        "nonsense",
+        "٣",
+        "99999999999",
+        "Sun, 01 Mar 2026 11:00:00 GMT",
+        "Sun, 01 Mar 2026 12:00:00 +99999999999999",
+        "Sun, 01 Mar 2026 99999999999999999999:00:00 GMT",
+        "Sun, 01 Mar 99999 12:00:00 GMT",
+    ],
+)
+def test_a_server_that_says_nothing_of_use_is_asked_again_all_the_same(web: RawWeb, header: str) -> None:
+    fetching = Fetching(web.port, retries=1)
+    told = b"HTTP/1.1 503 X\r\nRetry-After: " + header.encode() + b"\r\nContent-Length: 0\r\n\r\n"
+    web.pages = answer_in_turn(send_raw(told), say(200, PAGE))
+    assert fetching.fetcher.fetch(web.url).body == PAGE
+    assert sum(fetching.time.slept) in (0.0, 1.0)
 
 
 @pytest.mark.parametrize("header", ["3600", "Sun, 01 Mar 2026 13:00:00 GMT"])

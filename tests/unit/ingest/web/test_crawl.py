@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from urllib.parse import quote, unquote
 
 import pytest
 from fakes.web_site import WebPage, WebSite
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.web.crawl import MOST_ASKED, MOST_FAILED, Crawl
-from ingest.web.page import Fetched, Validators
+from ingest.web.page import Fetched, PageLinks, Validators
 from ingest.web.plan import CrawlPlan, Found, Outcome, SeenPage, Site, Skipped
 from ingest.web.robots import Robots
 from kb.errors import FetchFailed, Unavailable
@@ -50,6 +51,10 @@ def tell_one(outcome: Outcome) -> str:
     if isinstance(outcome, Skipped):
         return f"{path} {outcome.code}"
     return f"{path} {outcome.error.code}{'' if outcome.is_gone else '!'}"
+
+
+def is_found(outcome: Outcome) -> bool:
+    return isinstance(outcome, Found)
 
 
 def remember(outcomes: list[Outcome], *, staged: bool = False) -> dict[str, SeenPage]:
@@ -255,6 +260,54 @@ def test_marks_of_a_page_are_kept_to() -> None:
     outcomes = run(site)
     assert tell(outcomes) == ["/", "/hidden noindex", "/closed", "/%E6%8A%A5%E5%91%8A.pdf noindex", "/shut", "/a"]
     assert tell(run(site, known=remember(outcomes))) == tell(outcomes)
+
+
+@pytest.mark.parametrize("has_etag", [True, False])
+def test_what_a_header_asks_for_counts_though_the_page_is_as_it_was(*, has_etag: bool) -> None:
+    top = WebPage(links=["/报告.pdf", "/b"])
+    plain = WebPage(body=b"%PDF-1.7", content_type="application/pdf", has_etag=has_etag)
+    site = make_site({"/": top, "/%E6%8A%A5%E5%91%8A.pdf": plain, "/b": WebPage()})
+    outcomes = run(site)
+    assert tell(outcomes) == ["/", "/%E6%8A%A5%E5%91%8A.pdf", "/b"]
+    path = f"{HOST}/%E6%8A%A5%E5%91%8A.pdf"
+    site.pages[path] = replace(plain, robots="noindex")
+    closed = run(site, known=remember(outcomes))
+    assert tell(closed) == ["/", "/%E6%8A%A5%E5%91%8A.pdf noindex", "/b"]
+    site.pages[path] = replace(plain, has_etag=False)
+    assert tell(run(site, known=remember(closed))) == tell(outcomes)
+
+
+@pytest.mark.parametrize("mark", ["nofollow", "noindex"])
+def test_a_mark_in_a_page_stays_while_it_says_so(mark: str) -> None:
+    marked = WebPage(links=["/b"], has_etag=False, **{mark: True})  # type: ignore[arg-type]
+    site = make_site({"/": WebPage(links=["/a"]), "/a": marked, "/b": WebPage()})
+    outcomes = run(site)
+    assert tell(run(site, known=remember(outcomes))) == tell(outcomes)
+
+
+def test_the_index_of_a_folder_is_not_the_true_address_of_what_lies_in_it() -> None:
+    sections = {
+        "/docs/": ["/docs/a", "/docs/b/c.html", "/docs/index.html", "/docs/?utm_id=1"],
+        "/文档/index.htm": ["/文档/甲", "/文档/乙?x=1"],
+    }
+    for section, below in sections.items():
+        named = {path: WebPage(canonical=section, text=path) for path in below}
+        site = make_site({section: WebPage(links=list(below)), **named})
+        site.pages = {quote(url, safe="/:?=&"): page for url, page in site.pages.items()}
+        found = [unquote(one.url.removeprefix(HOST)) for one in run(site, make_plan(HOST + section)) if is_found(one)]
+        assert found == [section, *(path for path in below if path not in {"/docs/index.html", "/docs/?utm_id=1"})]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "application/json", None])
+def test_the_links_of_a_page_are_followed_whatever_its_server_calls_it(content_type: str | None) -> None:
+    class Told(WebSite):
+        def read_links(self, body: bytes, content_type: str | None, url: str) -> PageLinks:
+            del body, content_type
+            return PageLinks(links=[f"{HOST}/a"] if url == TOP else [])
+
+    body = b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- \xe9\xa1\xb5 --> <!DOCTYPE html><a href=/a>a</a>"
+    site = Told({TOP: WebPage(body=body, content_type=content_type), f"{HOST}/a": WebPage()})
+    assert tell(run(site)) == ["/", "/a"]
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,9 @@ def test_the_sitemaps_it_names_are_read() -> None:
         ("max-snippet: 20, nofollow", {"nofollow"}),
         ("otherbot: noindex, nofollow", set()),
         ("nofollow, otherbot: noindex", {"nofollow"}),
+        ("otherbot: nofollow\nnoindex", {"noindex"}),
+        ("kb-server: noindex, nofollow", {"noindex", "nofollow"}),
+        ("otherbot: none\nKB-Server: nofollow", {"nofollow"}),
     ],
 )
 def test_the_header_for_robots_is_read_where_it_is_for_all(header: str | None, words: set[str]) -> None:
