@@ -18,6 +18,7 @@ from ingest.web.gate import check_url
 from ingest.web.page import Fetcher, LinkReader
 from ingest.web.plan import Site
 from ingest.web.robots import Robots
+from ingest.web.sitemap import MOST_BYTES
 from kb.config import Settings
 from kb.errors import FetchFailed, InvalidInput
 
@@ -73,18 +74,19 @@ def build_page_intake(store: Store) -> PageIntake:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Web:
     """One a process, so that no host is asked more often than it should be: `gate` says which addresses may be a
-    source, `fetcher` fetches what sites allow."""
+    source, `fetcher` fetches what sites allow, `lists` their sitemaps."""
 
     gate: UrlGate
     fetcher: Fetcher
+    lists: Fetcher | None = None
 
     def build_crawler(self, link_reader: LinkReader) -> Crawler:
-        return Crawler(site=Site(fetcher=self.fetcher, link_reader=link_reader))
+        return Crawler(site=Site(fetcher=self.fetcher, link_reader=link_reader, lists=self.lists))
 
 
 def build_web(settings: Settings) -> Web:
     """Raises StartRefused (`bad_setting`)."""
-    fetcher = build_fetcher(settings)
-    robots = Robots(fetcher, name_agent(settings))
+    bare = build_fetcher(settings)
+    fetcher = bare.with_politeness(Robots(bare, name_agent(settings)))
     gate = Addresses(Dialer(reach=build_reach(settings)))
-    return Web(gate=gate, fetcher=fetcher.with_politeness(robots))
+    return Web(gate=gate, fetcher=fetcher, lists=fetcher.with_room(MOST_BYTES))

@@ -17,6 +17,8 @@ from ingest.sources.page_intake import PageIntake
 from ingest.sources.page_look import PageLook
 from ingest.sources.page_night import describe_waiting, sort_out
 from ingest.sources.page_sync import Crawler, open_look, recall
+from ingest.web.crawl import Crawl
+from ingest.web.page import Fetched, Fetcher, Validators
 from kb.catalog.catalog import Catalog
 from kb.errors import InvalidInput
 from kb.ports import SyncPlanner
@@ -50,7 +52,16 @@ class PagePlanner:
     def _walk(self, source: Source, look: PageLook) -> bool:
         """Whether the crawl came to its end."""
         until = self._timer() + LONGEST_S
-        for outcome in self._crawler.open(source, look, recall(source, look), {}):
+        crawler = Crawler(site=self._crawler.site.wrap(lambda fetcher: _TimedFetcher(fetcher, self._timer, until)))
+        try:
+            self._go_through(crawler.open(source, look, recall(source, look), {}), look)
+        except _TimeIsUp:
+            return False
+        look.list_needed_copies()
+        return True
+
+    def _go_through(self, crawl: Crawl, look: PageLook) -> None:
+        for outcome in crawl:
             wanted = look.judge(outcome)
             if wanted is not None and wanted.copy_of is not None:
                 look.hold_copy(replace(wanted, body=b""))
@@ -59,10 +70,24 @@ class PagePlanner:
                     self._intake.find_type(wanted.url, wanted.body, wanted.origin.content_type)
                 except InvalidInput as fault:
                     look.skip_page(wanted.url, fault.code, fault.detail, wanted.origin)
-            if self._timer() > until:
-                return False
-        look.list_needed_copies()
-        return True
+
+
+class _TimeIsUp(Exception):
+    """Nothing more is asked: what was found so far is the plan."""
+
+
+class _TimedFetcher:
+    """A Fetcher that asks nothing from `until` on, be it a page or one of many sitemaps."""
+
+    def __init__(self, fetcher: Fetcher, timer: Callable[[], float], until: float) -> None:
+        self._fetcher = fetcher
+        self._timer = timer
+        self._until = until
+
+    def fetch(self, url: str, known: Validators | None = None) -> Fetched:
+        if self._timer() >= self._until:
+            raise _TimeIsUp
+        return self._fetcher.fetch(url, known)
 
 
 class PlannerByKind:

@@ -22,6 +22,7 @@ from ingest.sources.sites import PAGES
 from ingest.web.crawl import Crawl
 from ingest.web.plan import CrawlPlan, Found, SeenPage, Site
 from ingest.web.plan import Outcome as CrawlOutcome
+from ingest.web.sitemaps import SitemapPages
 from ingest.web.urls import normalise_url
 from kb.catalog.catalog import Catalog
 from kb.catalog.leases import Progress
@@ -36,12 +37,15 @@ SILENCE_S = 2.0  # sites are asked slowly: whoever waits is to see that it goes 
 
 @dataclass(kw_only=True, slots=True)
 class JobMemory:
-    """What the slices of a job found that no row tells: pages that failed, and pages that are no documents; the whole
-    `night` once its crawl has ended. A worker that takes the job up from another one finds it out anew."""
+    """What the slices of a job found that no row tells: pages that failed, and pages that are no documents; what the
+    sitemaps of `source` list; the whole `night` once its crawl has ended. A worker that takes the job up from another
+    one finds it out anew."""
 
     job_id: str = ""
     failed: dict[str, FetchFailed] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
+    source: Source | None = None
+    listed: SitemapPages | None = None
     night: PageNight | None = None
 
 
@@ -58,8 +62,8 @@ class Crawler:
         waiting = {} if look.force else find_waiting(look.known, look.now)
         if look.starts <= waiting.keys():  # then nothing would be known at all
             waiting = {}
-        fetcher = PatientFetcher(self.site.fetcher, waiting, failed)
-        return Crawl(make_plan(source), Site(fetcher=fetcher, link_reader=self.site.link_reader), seen)
+        site = self.site.wrap(lambda fetcher: PatientFetcher(fetcher, waiting, failed))
+        return Crawl(make_plan(source), site, seen)
 
 
 def make_plan(source: Source) -> CrawlPlan:
@@ -177,9 +181,12 @@ class PageSync:
         seen |= dict(iter_done(done))
         before = {*memory.failed, *look.decided}
         crawl = self._crawler.open(night.source, look, seen, memory.failed)
+        crawl.listed = memory.listed if memory.source == night.source else None
+        memory.source = night.source
         is_stopping, batch = allow_one(night.is_stopping), _Batch()
         told = time.monotonic()
         for outcome in crawl:
+            memory.listed = crawl.listed
             self._take(night, outcome, batch)
             is_over = _got_on(outcome, before) and is_stopping()
             if is_over or len(batch) >= BATCH or time.monotonic() - told >= SILENCE_S:

@@ -6,12 +6,12 @@ another one calls its true address is asked out of turn and judged before it.
 
 What the last run knew costs one conditional question a page: an unchanged page's links are remembered. So are those of
 a page that does not come, gone or not, for as long as it is among what is known: what it links to is not lost with it.
-And when so much fails that nothing can be said of the rest, each page that was known and not met is told as lost.
+And when so much of a host fails that it is asked no more, each page that was known and not met is told as lost.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from ingest.web.judging import Judge
 from ingest.web.memory import Memory, name_page
 from ingest.web.patterns import Filter
 from ingest.web.plan import CrawlPlan, Found, Lost, Outcome, Progress, SeenPage, Site, Skipped
-from ingest.web.sitemaps import list_sitemap_pages
-from ingest.web.urls import Scope, find_key, normalise_url
+from ingest.web.sitemaps import SitemapPages, list_sitemap_pages
+from ingest.web.urls import Scope, find_key, find_place, normalise_url
 from kb.errors import DocumentFailed, FetchFailed, Unavailable
 
 WIDTH = 2  # pages asked at a time
 MOST_ASKED = 3  # addresses for each page that is wanted: some lead to the same page, or nowhere
-MOST_FAILED = 10  # pages in a row that did not come: the site is down
+MOST_FAILED = 10  # pages of a host in a row that did not come: it is down
 _DOWN = frozenset({None, 429, 502, 503, 504})  # not 500: pages that fail by themselves do not speak for the site
 _NOT_LOST = frozenset({"robots_denied", "url_too_long", "out_of_scope"})
 _LINKING = frozenset({"noindex", "same_page"})  # no documents, but their links count; a copy gives none
@@ -48,7 +48,8 @@ class Crawl:
     its place what this same job staged before it was killed.
 
     What no outcome names once the iteration ended is not part of the site, or is not any more. Close the iterator to
-    end early. Raises Unavailable (`source_unavailable`) when none of the starts can be had: nothing is known then.
+    end early. `listed` is what the sitemaps list, once they were read; where it is given they are not read again.
+    Raises Unavailable (`source_unavailable`) when none of the starts can be had: nothing is known then.
     FetchFailed, when made, for a start that is no address; ValueError for a glob that is none.
     """
 
@@ -62,14 +63,14 @@ class Crawl:
         self._judge = Judge(self._wants)
         self._most_asked = max(plan.max_pages * MOST_ASKED, len(self._starts))
         self._frontier = Frontier(self._wants, self._most_asked)
+        self.listed: SitemapPages | None = None
         self._window: deque[_Asked] = deque()
         self._asked = 0
         self._found = 0
-        self._silent = len(
-            set(map(find_key, self._starts))
-        )  # starts that are still to be judged; 0 once anything answered
-        self._failures = 0  # in a row
-        self._down: DocumentFailed | None = None  # why what was known and not met is lost
+        self._silent = {find_key(url): url for url in self._starts}  # still to be judged; none once anything answered
+        self._failures: Counter[str] = Counter()  # in a row, by host
+        self._down: set[str] = set()  # hosts that are asked no more
+        self._unheard: DocumentFailed | None = None  # why what was known and not met is lost
 
     @property
     def progress(self) -> Progress:
@@ -89,24 +90,31 @@ class Crawl:
             for url in self._starts:
                 self._frontier.add_named(url)
             return
-        listed = list_sitemap_pages(self._site.fetcher, self._starts, self._wants, self._most_asked)
+        listed = self.listed or self._list_pages()
         if listed.failed is not None and not listed.read and not listed.pages:
             raise self._refuse_site(listed.failed)
-        self._silent, self._down = 0, listed.failed
+        self.listed = listed
+        self._silent, self._unheard = {}, listed.failed
         yield from listed.notes
         for url, lastmod in listed.pages.items():
             self._frontier.add_named(url, lastmod)
 
+    def _list_pages(self) -> SitemapPages:
+        return list_sitemap_pages(self._site.lists or self._site.fetcher, self._starts, self._wants, self._most_asked)
+
     def _fill(self, pool: ThreadPoolExecutor) -> bool:
         """Keeps as many pages under way as may still be wanted; False at the end."""
-        if self._failures >= MOST_FAILED or self._found >= self._plan.max_pages:
+        if self._found >= self._plan.max_pages:
             return False
         while len(self._window) < WIDTH and self._found + len(self._window) < self._plan.max_pages:
-            place = self._frontier.pop()
+            place = self._frontier.pop(self._is_down)
             if place is None:
                 break
             self._window.append(self._open(place, pool))
         return bool(self._window)
+
+    def _is_down(self, url: str) -> bool:
+        return find_place(url) in self._down
 
     def _open(self, place: Place, pool: ThreadPoolExecutor) -> _Asked:
         known = self._memory.find(place.url)
@@ -121,7 +129,7 @@ class Crawl:
         except DocumentFailed as error:
             yield from self._lose(place, error)
             return
-        self._failures = self._silent = 0
+        self._hear(place)
         target = None if asked.is_second else self._judge.find_target(place, answer.page)
         if target is not None and self._defer(asked, target, pool):
             return
@@ -181,13 +189,16 @@ class Crawl:
         self._judge.pass_over(place.key)
         if error.code in _NOT_LOST:
             if error.code == "out_of_scope":
-                self._count_failure(error, is_gone=False)  # all of a site that moved away
+                self._count_failure(place, error)  # all of a site that moved away
             else:
-                self._failures = self._silent = 0
+                self._hear(place)
             yield Skipped(url=place.url, code=error.code, detail=error.detail)
             return
         is_gone = isinstance(error, FetchFailed) and error.is_gone
-        self._count_failure(error, is_gone=is_gone)
+        if is_gone:
+            self._hear(place)
+        else:
+            self._count_failure(place, error)
         known = self._memory.find(place.url)
         if known is None or is_gone:
             yield Lost(url=place.url, error=error)
@@ -197,29 +208,35 @@ class Crawl:
         if known is not None:
             self._follow(known, place)
 
-    def _count_failure(self, error: DocumentFailed, *, is_gone: bool) -> None:
+    def _hear(self, place: Place) -> None:
+        """Its site answered something."""
+        self._failures.pop(find_place(place.url), None)
+        self._silent.clear()
+
+    def _count_failure(self, place: Place, error: DocumentFailed) -> None:
         """Raises Unavailable when nothing has answered and no start is left that could."""
+        host = find_place(place.url)
         is_down = isinstance(error, FetchFailed) and error.is_passing and error.status in _DOWN
-        self._failures = self._failures + 1 if is_down else 0
-        if self._failures >= MOST_FAILED:
-            self._down = error
-        if is_gone:
-            self._silent = 0
-        elif self._silent:
-            self._silent -= 1
-            if not self._silent or self._down is not None:
+        self._failures[host] = self._failures[host] + 1 if is_down else 0
+        if self._failures[host] >= MOST_FAILED:
+            self._down.add(host)
+            self._unheard = error
+        if self._silent:
+            self._silent.pop(place.key, None)
+            self._silent = {key: url for key, url in self._silent.items() if not self._is_down(url)}
+            if not self._silent:
                 raise self._refuse_site(error)
 
     def _end(self) -> Iterator[Outcome]:
         yield from self._frontier.iter_traps()
         left = self.progress.left + self._frontier.beyond
-        if left and self._failures < MOST_FAILED:
+        if left:
             detail = f"{self._found:,} pages were found of {self._plan.max_pages:,}; {left:,} links were not followed"
             yield Skipped(url=self._starts[0], code="max_pages", detail=detail)
-        if self._down is not None:
+        if self._unheard is not None:
             for url in self._memory.iter_names():
                 if not self._judge.is_met(url):
-                    yield Lost(url=url, error=self._down)
+                    yield Lost(url=url, error=self._unheard)
 
     def _refuse_site(self, error: DocumentFailed) -> Unavailable:
         more = f" and {len(self._starts) - 1:,} more" if len(self._starts) > 1 else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -90,6 +90,11 @@ class WebFetcher:
     def with_politeness(self, politeness: Politeness) -> WebFetcher:
         """The same, which also does what sites ask for."""
         return WebFetcher(self._exchange, self._turns, self._limits, politeness=politeness, time_source=self._time)
+
+    def with_room(self, max_bytes: int) -> WebFetcher:
+        """The same, which also takes answers that are so large."""
+        limits = replace(self._limits, max_bytes=max(max_bytes, self._limits.max_bytes))
+        return WebFetcher(self._exchange, self._turns, limits, politeness=self._politeness, time_source=self._time)
 
     def fetch(self, url: str, known: Validators | None = None) -> Fetched:
         """Asks for the page, on the condition that it changed where `known` has validators.

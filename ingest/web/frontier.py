@@ -46,11 +46,13 @@ class Frontier:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def pop(self) -> Place | None:
+    def pop(self, is_down: Callable[[str], bool]) -> Place | None:
+        """The next one; those for which `is_down` are passed over for good."""
         while self._left and (self._order or self._later):
             place = (self._order or self._later).popleft()
-            if place.key in self._waiting:
+            if place.key in self._waiting and not is_down(place.url):
                 return self._give(place)
+            self._waiting.discard(place.key)
         return None
 
     def drop(self, key: str) -> None:

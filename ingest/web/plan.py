@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,10 +28,17 @@ class CrawlPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """Through what a site is seen."""
+    """Through what a site is seen. `lists` fetches its sitemaps, which may be larger than its pages; without one
+    `fetcher` does."""
 
     fetcher: Fetcher
     link_reader: LinkReader
+    lists: Fetcher | None = None
+
+    def wrap(self, around: Callable[[Fetcher], Fetcher]) -> Site:
+        """The same site, asked through something else."""
+        lists = None if self.lists is None else around(self.lists)
+        return Site(fetcher=around(self.fetcher), link_reader=self.link_reader, lists=lists)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,14 +83,15 @@ class Scope:
     """The site of some normalised addresses: their hosts and ports, `http` and `https` alike, `www.` or not."""
 
     def __init__(self, urls: Iterable[str]) -> None:
-        self._places = frozenset(map(_find_place, urls))
+        self._places = frozenset(map(find_place, urls))
 
     def holds(self, url: str) -> bool:
         """Of a normalised address."""
-        return _find_place(url) in self._places
+        return find_place(url) in self._places
 
 
-def _find_place(url: str) -> str:
+def find_place(url: str) -> str:
+    """The host and port of a normalised address, the same with `www.` and without."""
     return url.partition("://")[2].partition("/")[0].removeprefix("www.")
 
 

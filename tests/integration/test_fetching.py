@@ -164,6 +164,19 @@ def test_what_one_header_says_of_a_robot_does_not_reach_into_the_next(web: RawWe
     assert (unchanged.is_unchanged, read_robots_tag(unchanged.robots)) == (True, {"noindex"})
 
 
+def test_a_sitemap_may_be_larger_than_a_page_but_no_larger_than_is_said(web: RawWeb) -> None:
+    fetching, body = Fetching(web.port, max_bytes=1_000), b"x" * 5_000
+    web.pages = {"/plain": say(200, body), "/packed": say_gzipped(body), "/more": say(200, b"x" * 5_001)}
+    web.pages["/no-less"] = say(200, body[:1_000])
+    roomy = fetching.fetcher.with_room(5_000)
+    for path in ("/plain", "/packed"):
+        assert fetching.fail(web.url + path).code == "fetch_too_large"
+        assert roomy.fetch(web.url + path).body == body
+    with pytest.raises(FetchFailed, match="5,000 bytes"):
+        roomy.fetch(f"{web.url}/more")
+    assert fetching.fetcher.with_room(10).fetch(f"{web.url}/no-less").body == body[:1_000]
+
+
 # -- redirects ----------------------------------------------------------------------------------------------------
 
 

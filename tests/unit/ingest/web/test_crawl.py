@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.web.crawl import MOST_ASKED, MOST_FAILED, Crawl
 from ingest.web.page import Fetched, PageLinks, Validators
-from ingest.web.plan import CrawlPlan, Found, Outcome, SeenPage, Site, Skipped
+from ingest.web.plan import CrawlPlan, Found, Lost, Outcome, SeenPage, Site, Skipped
 from ingest.web.robots import Robots
 from kb.errors import FetchFailed, Unavailable
 
@@ -121,6 +121,14 @@ def test_a_sitemap_is_followed_in_its_order_with_lastmod() -> None:
     outcomes = run(site, make_plan(f"{HOST}/map.xml", kind="sitemap", depth=0))
     assert tell(outcomes) == ["/c", "/"]
     assert [one.lastmod for one in outcomes if isinstance(one, Found)] == ["2026-01-02", None]
+    lists = WebSite({f"{HOST}/map.xml": site.pages.pop(f"{HOST}/map.xml")})  # sitemaps may have a fetcher of their own
+    plan = make_plan(f"{HOST}/map.xml", kind="sitemap", depth=0)
+    crawl = Crawl(plan, Site(fetcher=site, link_reader=site, lists=lists), {})
+    assert tell(list(crawl)) == ["/c", "/"]
+    later = make_crawl(site, plan)
+    later.listed = crawl.listed  # and are read once
+    assert tell(list(later)) == ["/c", "/"]
+    site.pages |= lists.pages
     deeper = run(site, make_plan(f"{HOST}/map.xml", kind="sitemap", depth=1))
     assert tell(deeper) == ["/c", "/", "/f", "/b", "/%E6%96%87%E6%A1%A3", "/a"]
 
@@ -556,6 +564,48 @@ def test_one_start_that_answers_is_enough() -> None:
     site.pages[TOP] = WebPage(status=500)
     assert tell(run(site, make_plan(TOP, f"{HOST}/e"))) == ["/ fetch_http_500!", "/e"]
     assert tell(run(make_site({}), make_plan(depth=0))) == ["/ fetch_http_404"]
+
+
+DEAD, LIVE = "https://dead.test", "https://live.test"
+
+
+def make_two_hosts(dead: WebPage) -> tuple[WebSite, CrawlPlan]:
+    """A list of pages of two hosts, first all of the one; the last links to one more."""
+    pages = {f"{DEAD}/{number}": dead for number in range(30)}
+    pages |= {f"{LIVE}/{number}": WebPage(text=str(number)) for number in range(30)}
+    site = WebSite({**pages, f"{LIVE}/29": WebPage(text="29", links=["/more", f"{DEAD}/more"])})
+    site.pages[f"{LIVE}/more"] = WebPage(text="more")
+    return site, make_plan(*pages, depth=1)
+
+
+def test_a_host_that_is_down_does_not_keep_the_pages_of_another_one() -> None:
+    site, plan = make_two_hosts(WebPage(failing="fetch_unreachable"))
+    outcomes = run(site, plan)
+    assert [one.url for one in outcomes if is_found(one)] == [f"{LIVE}/{name}" for name in (*range(30), "more")]
+    assert {one.url for one in outcomes if isinstance(one, Lost)} == {
+        f"{DEAD}/{number}" for number in range(MOST_FAILED + 1)
+    }
+    assert sum(url.startswith(DEAD) for url in site.asked) <= MOST_FAILED + 1
+
+
+def test_what_was_known_of_a_host_that_is_down_is_lost_and_not_gone() -> None:
+    site, plan = make_two_hosts(WebPage(text="x"))
+    site.pages |= {f"{DEAD}/{number}": WebPage(text=f"dead {number}") for number in range(30)}
+    known = remember(run(site, plan))
+    site.pages |= {f"{DEAD}/{number}": WebPage(status=503) for number in range(30)}
+    outcomes = run(site, plan, known)
+    lost = [one.url for one in outcomes if isinstance(one, Lost)]
+    assert sorted(lost) == sorted(f"{DEAD}/{number}" for number in range(30))
+    assert not any(one.is_gone for one in outcomes if isinstance(one, Lost))
+    assert sum(map(is_found, outcomes)) == 31
+
+
+def test_where_all_hosts_are_down_nothing_is_known() -> None:
+    site, plan = make_two_hosts(WebPage(failing="fetch_timeout"))
+    site.pages |= {f"{LIVE}/{number}": WebPage(status=503) for number in range(30)}
+    with pytest.raises(Unavailable, match="source_unavailable"):
+        run(site, plan)
+    assert len(site.asked) <= 2 * (MOST_FAILED + 2)
 
 
 def test_a_site_that_goes_down_on_the_way_loses_nothing() -> None:
