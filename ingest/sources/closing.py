@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from ingest.indexing import Indexer, IndexRun, allow_one
 from ingest.pipeline import Outcome, refuse_by_gate
@@ -33,6 +33,7 @@ class Night(ABC):
     counts the documents that lack nothing any more; `before` and `failed` are what was done and what failed before the
     run began to index."""
 
+    loss: ClassVar[str] = "would vanish"  # what the brake says of documents
     job: Job
     source: Source
     is_stopping: Callable[[], bool]
@@ -53,7 +54,7 @@ class Night(ABC):
 
     @abstractmethod
     def measure_loss(self) -> tuple[int, int]:
-        """How many documents that answer would vanish (a move is no loss), and how many answer."""
+        """How many documents that answer would vanish, or as good as that (a move is no loss), and how many answer."""
 
     @abstractmethod
     def is_bare(self) -> bool:
@@ -85,7 +86,7 @@ class Closing:
         if gone <= share * live and not night.is_bare():
             return None
         reason = (
-            f"{gone} of {live} documents of {night.source.name!r} would vanish, more than the allowed share of "
+            f"{gone} of {live} documents of {night.source.name!r} {night.loss}, more than the allowed share of "
             f"{share:g}; nothing was changed. If they are really gone, sync with force"
         )
         return Outcome(state=JobState.FAILED, code="vanish_refused", message=reason, result=night.tell(None))

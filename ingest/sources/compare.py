@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ingest.sources.folder import ListedFile, Listing, Refused
 from ingest.sources.ignoring import IGNORE_FILE
+from kb.catalog.pauses import is_paused
 from kb.errors import DocumentFailed
 from kb.types import KnownFile
 
@@ -147,7 +148,7 @@ class _Comparison:
             self.changed.append(change)
 
     def _waits(self, known: KnownFile) -> bool:
-        return known.failed_sha256 is not None and known.retry_at is not None and known.retry_at > self._now
+        return known.failed_sha256 is not None and is_paused(known.retry_at, self._now)
 
     def _try_hash(self, file: ListedFile) -> str | None:
         try:

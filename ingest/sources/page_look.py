@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from ingest.sources.intake import Fault
 from ingest.sources.page_memory import WAITS, make_origin
 from ingest.web.plan import Found, Lost, Outcome, Skipped
+from kb.catalog.pauses import is_paused
 from kb.types import AsidePage, KnownPage, PageContent, PageMiss, PageOrigin
 
 GONE_NIGHTS = 3
@@ -217,10 +218,11 @@ class PageLook:
             self.failures.append(Fault(path=page.url, code=code, detail=detail))
 
     def _is_another_night(self, page: KnownPage) -> bool:
-        return page.missed_at is None or page.missed_at + NIGHT <= self.now
+        """Also where the last one is yet to come: the clock was ahead then."""
+        return page.missed_at is None or not page.missed_at <= self.now < page.missed_at + NIGHT
 
     def waits(self, page: KnownPage) -> bool:
-        return not self.force and page.retry_at is not None and page.retry_at > self.now
+        return not self.force and is_paused(page.retry_at, self.now)
 
     def count_nights(self, url: str) -> int:
         """On how many nights, this one among them, a page that is gone was not there."""

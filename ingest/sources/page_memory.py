@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ingest.web.page import Fetched, Fetcher, Validators
 from ingest.web.plan import SeenPage
+from kb.catalog.pauses import is_paused
 from kb.errors import FetchFailed
 from kb.types import AsidePage, KnownPage, PageOrigin
 
@@ -48,7 +49,7 @@ def find_waiting(known: Mapping[str, KnownPage], now: datetime) -> dict[str, Kno
     return {
         page.origin.asked: page
         for page in known.values()
-        if page.origin is not None and page.miss_code is not None and page.retry_at is not None and page.retry_at > now
+        if page.origin is not None and page.miss_code is not None and is_paused(page.retry_at, now)
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ingest.sources.closing import MOST_TOLD, Night
 from ingest.sources.intake import Fault
@@ -29,6 +29,7 @@ class MovedPage:
 class PageNight(Night):
     """`staged` is what is left of what the job staged; `moved` and `removed` documents go."""
 
+    loss: ClassVar[str] = "would vanish, or have the title and headings of another one"
     look: PageLook
     staged: dict[str, StagedPage] = field(default_factory=dict)
     moved: Sequence[MovedPage] = ()
@@ -87,8 +88,20 @@ class PageNight(Night):
         return [page.document_id for page in gone]
 
     def measure_loss(self) -> tuple[int, int]:
-        gone = sum(page.live is not None for page in self.removed)
+        gone = sum(page.live is not None for page in self.removed) + self._count_alike()
         return gone, sum(page.live is not None for page in self.look.known.values())
+
+    def _count_alike(self) -> int:
+        """Pages of different titles and headings that have those of one another now: each leads to a login page, or is
+        an error with a number of its own. All but one of them are as good as gone."""
+        before = {url: page for url, page in self.look.known.items() if page.live is not None}
+        before |= {move.added: move.removed for move in self.moved}
+        faces = defaultdict[str, set[str | None]](set)
+        for url, page in self.staged.items():
+            old = before.get(url)
+            if page.same_as is None and page.face is not None and old is not None and old.face != page.face:
+                faces[page.face].add(old.face)
+        return sum(len(old) - 1 for old in faces.values())
 
     def is_bare(self) -> bool:
         look = self.look

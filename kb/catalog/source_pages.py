@@ -7,6 +7,7 @@ pages that it found to be as they were (`checked_by`), are not asked again by wh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from kb.catalog.origins import describe_origin, read_origin
 from kb.catalog.pauses import find_pause
 from kb.catalog.purge import delete_versions
 from kb.catalog.source_files import fetch_source_name, stage_file
+from kb.catalog.spaces import read_headings
 from kb.types import (
     AsidePage,
     Job,
@@ -126,7 +128,7 @@ def _known(source_id: str) -> Select[Any]:
         newest.c.state == VersionState.FAILED,
         document.removed_revision.is_(None),  # of a hidden one it is history
     )
-    content = ("sha256", "size", "media_type", "origin", "text_sha", "error_code")
+    content = ("sha256", "size", "media_type", "origin", "text_sha", "title", "headings", "error_code")
     columns = [one.c[name].label(f"{one.name}_{name}") for one in (live, newest) for name in content]
     return (
         select(t.document, *columns)
@@ -147,6 +149,7 @@ def _to_known(row: RowMapping) -> KnownPage:
         live=live,
         live_origin=_to_origin(row["live_origin"]),
         text_sha=row["live_text_sha"],
+        face=_hash_face(row["live_title"], row["live_headings"]),
         failed=failed,
         failed_code=row["newest_error_code"],
         failures=row["failures"],
@@ -205,7 +208,13 @@ def _to_staged(row: RowMapping) -> StagedPage:
         text_sha=row["text_sha"],
         origin=read_origin(row["origin"]),
         same_as=row["live_id"] if is_same else None,
+        face=_hash_face(row["title"], row["headings"]),
     )
+
+
+def _hash_face(title: str | None, headings: Sequence[Sequence[Any]] | None) -> str | None:
+    names = [title or "", *(heading.title for heading in read_headings(headings))]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest() if any(names) else None
 
 
 def _list_open(connection: Connection, origins: Mapping[str, PageOrigin]) -> dict[int, PageOrigin]:

@@ -49,6 +49,7 @@ class KnownPage:
     live: PageContent | None = None
     live_origin: PageOrigin | None = None
     text_sha: str | None = None  # of what answers
+    face: str | None = None  # likewise: its title and headings, hashed; None where it has neither
     failed: PageContent | None = None
     failed_code: str | None = None
     failures: int = 0
@@ -81,7 +82,8 @@ class PageMiss:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedPage:
-    """What a sync staged of a page. `same_as`: the version that answers says the same, and this is its id."""
+    """What a sync staged of a page. `same_as`: the version that answers says the same, and this is its id. `face` as of
+    a known page."""
 
     version_id: int
     document_id: str
@@ -89,6 +91,7 @@ class StagedPage:
     text_sha: str | None
     origin: PageOrigin
     same_as: int | None = None
+    face: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -317,6 +317,58 @@ def test_a_page_that_comes_to_say_what_another_says_goes(nights: PageNights, sto
     assert store.check() == set()
 
 
+def titled(nights: PageNights, *links: str) -> list[str]:
+    """Eight pages, each with a title and a heading of its own."""
+    paths = ["/", *(f"/{number}" for number in range(1, 8))]
+    for number, path in enumerate(paths):
+        text = write_sentences(number)
+        nights.write(path, text, *(paths if path == "/" else links), title=f"Page {number}")
+    return paths
+
+
+def test_a_night_in_which_every_page_leads_to_a_login_page_of_its_own_changes_nothing(nights: PageNights) -> None:
+    paths = titled(nights)
+    nights.run()
+    before = nights.visible()
+    for path in paths[1:]:
+        there = nights.write(f"/login?next={path}", f"Log in to go on to {path}.", title="Log in")
+        nights.site.moved[f"{SITE}{path}"] = there
+    job = nights.run()
+    assert (job.state, job.error_code, nights.visible()) == (JobState.FAILED, "vanish_refused", before)
+    assert job.message is not None
+    assert job.message.startswith(
+        "6 of 8 documents of '站点' would vanish, or have the title and headings of another one"
+    )
+    nights.site.moved.clear()
+    assert count(nights.run())["unchanged"] == 8
+    assert nights.visible() == before
+
+
+def test_neither_does_one_in_which_each_is_an_error_with_a_number(nights: PageNights) -> None:
+    paths = titled(nights)
+    nights.run()
+    before = nights.visible()
+    for number, path in enumerate(paths):
+        nights.write(path, f"Sorry. Tell us the number {number * 7919:x}.", *paths, title="Error")
+    job = nights.run()
+    assert (job.state, job.error_code, nights.visible()) == (JobState.FAILED, "vanish_refused", before)
+    assert count(nights.run(force=True)) == {"changed": 8}
+
+
+def test_a_site_that_gives_all_its_pages_another_title_goes_on(nights: PageNights) -> None:
+    """It had one title for all of them before; and one that changes them one by one."""
+    paths = ["/", *(f"/{number}" for number in range(1, 8))]
+    for night, title in enumerate(("Old name", "New name")):
+        for number, path in enumerate(paths):
+            text = f"{write_sentences(10 * night + number)}<h2>About us</h2>"
+            nights.write(path, text, *paths, title=title)
+        assert count(nights.run())["added" if night == 0 else "changed"] == 8
+    for number, path in enumerate(paths):
+        text = f"{write_sentences(40 + number)}<h2>About {number}</h2>"
+        nights.write(path, text, *paths, title="New name")
+    assert count(nights.run()) == {"changed": 8}
+
+
 # -- what is no document ------------------------------------------------------------------------------------------
 
 
@@ -423,12 +475,11 @@ def test_a_sitemaps_pages_are_followed_once_depth_says_so(store: Store) -> None:
 
 
 def make_planner(nights: PageNights, *, seconds: float = 0.0) -> PagePlanner:
-    """Each look at the timer finds so many seconds gone."""
-    passed = iter(range(10_000))
+    """Each question takes so many seconds."""
     site = Site(fetcher=nights.site, link_reader=nights.site)
     intake = PageIntake(nights.store.blobs, 1_000_000)
     return PagePlanner(
-        nights.store.catalog, intake, Crawler(site=site), lambda: nights.now, lambda: seconds * next(passed)
+        nights.store.catalog, intake, Crawler(site=site), lambda: nights.now, lambda: seconds * len(nights.site.asked)
     )
 
 
@@ -454,5 +505,38 @@ def test_a_dry_run_says_what_a_sync_would_do_and_does_nothing(nights: PageNights
 def test_a_dry_run_that_takes_too_long_says_what_it_saw(nights: PageNights) -> None:
     nights.write_all(FOUR)
     nights.run()
+    nights.site.take_asked()
     plan = make_planner(nights, seconds=31.0).plan(nights.source)
     assert (plan["complete"], plan["unchanged"], plan["removed"]) == (False, 2, 0)
+    assert len(nights.site.asked) <= 3  # two are under way at a time
+
+
+def write_sitemaps(nights: PageNights, number: int) -> None:
+    """An index of so many sitemaps, each of which lists one page."""
+    maps = "".join(f"<sitemap><loc>{SITE}/{one}.xml</loc></sitemap>" for one in range(number))
+    nights.site.pages[f"{SITE}/index.xml"] = f"<sitemapindex>{maps}</sitemapindex>"
+    for one in range(number):
+        nights.site.pages[f"{SITE}/{one}.xml"] = f"<urlset><url><loc>{SITE}/p{one}</loc></url></urlset>"
+        nights.write(f"/p{one}", write_sentences(one))
+
+
+def test_the_sitemaps_of_a_dry_run_take_no_longer_than_its_pages(store: Store) -> None:
+    nights = PageNights(store=store, uri=f"{SITE}/index.xml", kind=SourceKind.SITEMAP, depth=0)
+    write_sitemaps(nights, 200)
+    plan = make_planner(nights, seconds=1.0).plan(nights.source)
+    assert (plan["complete"], plan["removed"], plan["failed"]) == (False, 0, 0)
+    assert len(nights.site.asked) == 60
+
+
+def test_a_job_that_gives_way_reads_its_sitemaps_once(store: Store) -> None:
+    nights = PageNights(store=store, uri=f"{SITE}/index.xml", kind=SourceKind.SITEMAP, depth=0)
+    write_sitemaps(nights, 5)
+    job = nights.run(lambda: True)
+    while store.catalog.jobs.get(job.id).state is not JobState.SUCCEEDED:
+        nights.work(lambda: True)
+    asked = [url.removeprefix(SITE) for url, _ in nights.site.take_asked()]
+    assert sorted(url for url in asked if url.endswith(".xml")) == [*(f"/{one}.xml" for one in range(5)), "/index.xml"]
+    assert len(nights.visible()) == 5
+    nights.restart()
+    write_sitemaps(nights, 6)
+    assert count(nights.run()) == {"added": 1, "unchanged": 5}

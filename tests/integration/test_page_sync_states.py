@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_after_a_restore_the_next_night_brings_the_site_as_it_is(nights: PageNig
     assert count(nights.run()) == {"changed": 1, "removed": 1, "unchanged": 1}
     assert (nights.visible(), nights.count_work()) == (newer, (0, 0)), "its bytes were known"
     assert count(nights.run()) == {"unchanged": 2}
+    assert store.check() == set()
+
+
+def test_a_clock_that_was_ahead_holds_nothing_up(nights: PageNights, store: Store) -> None:
+    """For one night it was years ahead; then it was put right."""
+    right = nights.now
+    nights.now += timedelta(days=4_000)
+    nights.site.statuses |= {f"{SITE}/a": 503, f"{SITE}/b": 404}
+    assert count(nights.run()) == {"unchanged": 1, "failed": 1}
+    nights.now = right
+    del nights.site.statuses[f"{SITE}/a"]
+    nights.write("/a", write_sentences(60))
+    assert count(nights.run()) == {"changed": 1, "unchanged": 1}
+    assert nights.visible() == PAGES | {"/a": write_sentences(60)}
+    assert count(nights.run()) == {"unchanged": 2, "removed": 1}, "the third night"
     assert store.check() == set()
 
 
