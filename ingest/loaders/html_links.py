@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -18,6 +19,8 @@ _MOST_CHARACTERS = 2_000_000  # of all links together
 _DROPPED = re.compile(r"[\t\n\r]")  # as browsers do it
 _ROUND = "".join(map(chr, range(0x21)))  # likewise, at both ends
 _NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+_DELAY = re.compile(r"[\d.]+\s*[;,\s]\s*")
+_URL_IS = re.compile(r"url\s*=\s*", re.IGNORECASE)
 _ROBOTS = frozenset({"robots", "kb-server"})
 
 
@@ -28,7 +31,8 @@ class _Element(Protocol):
 
 
 def read_links(body: bytes, content_type: str | None, url: str) -> PageLinks:
-    """Links of `a` and `area` in their order, each once, without those marked `nofollow`; http and https alone.
+    """Links of `a` and `area` in their order, each once, without those marked `nofollow`; http and https alone. Before
+    them where a `<meta http-equiv="refresh">` leads: the first page of many a site is nothing else.
 
     Raises DocumentFailed (`parse_limit`).
     """
@@ -47,8 +51,9 @@ def read_links(body: bytes, content_type: str | None, url: str) -> PageLinks:
     base = _find_base(select("base[href]"), url)
     canonical = next((one for one in select("head link[rel][href]") if "canonical" in _list_words(one, "rel")), None)
     said = {word for one in select("meta[name][content]") for word in _list_robots(one)}
+    hrefs = chain(_iter_refreshes(select("meta[http-equiv][content]")), _iter_hrefs(select("a[href], area[href]")))
     return PageLinks(
-        links=tuple(_bound(_iter_links(select("a[href], area[href]"), base))),
+        links=tuple(_bound(_iter_links(hrefs, base))),
         canonical=None if canonical is None else _resolve(base, canonical.getattr("href")),
         nofollow=not said.isdisjoint({"nofollow", "none"}),
         noindex=not said.isdisjoint({"noindex", "none"}),
@@ -61,12 +66,30 @@ def _find_base(elements: Iterable[_Element], url: str) -> str:
     return url if first is None else _resolve(url, first.getattr("href")) or url
 
 
-def _iter_links(elements: Iterable[_Element], base: str) -> Iterable[str]:
-    seen: set[str] = set()
+def _iter_refreshes(elements: Iterable[_Element]) -> Iterable[str | None]:
     for element in elements:
-        if "nofollow" in _list_words(element, "rel"):
-            continue
-        link = _resolve(base, element.getattr("href"))
+        if (element.getattr("http-equiv") or "").strip().lower() == "refresh":
+            yield _read_refresh((element.getattr("content") or "").strip())
+
+
+def _read_refresh(content: str) -> str | None:
+    """`0; url='/next'`, as browsers read it."""
+    delay = _DELAY.match(content)
+    if delay is None:
+        return None
+    told = content[delay.end() :]
+    told = told[named.end() :] if (named := _URL_IS.match(told)) else told
+    return told[1:].partition(told[0])[0] if told[:1] in {'"', "'"} else told
+
+
+def _iter_hrefs(elements: Iterable[_Element]) -> Iterable[str | None]:
+    return (element.getattr("href") for element in elements if "nofollow" not in _list_words(element, "rel"))
+
+
+def _iter_links(hrefs: Iterable[str | None], base: str) -> Iterable[str]:
+    seen: set[str] = set()
+    for href in hrefs:
+        link = _resolve(base, href)
         if link is not None and link not in seen:
             seen.add(link)
             yield link

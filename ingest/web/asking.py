@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -109,7 +110,7 @@ class Asker:
             path = url.partition("?")[0]
             if self._scope.holds(url) and not _NO_PAGE.fullmatch(path[path.rfind(".") :]):
                 found.setdefault(find_key(url), url)
-        return tuple(_iter_texts(found.values())), long
+        return tuple(map(sys.intern, filter(None, found.values()))), long  # each once, of however many pages
 
     def _take_canonical(self, canonical: str | None, page_url: str) -> str | None:
         """None for one that is of no use. Sites that call the front page, or a section's, the true one of all that is
@@ -123,10 +124,6 @@ class Asker:
         if url == page_url or not self._scope.holds(url):
             return None
         return None if _is_above(url, page_url) else url
-
-
-def _iter_texts(texts: Iterable[str]) -> Iterator[str]:
-    return (text for text in texts if text)
 
 
 def _find_path(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,5 +16,10 @@ def describe_origin(origin: PageOrigin) -> dict[str, Any]:
 
 
 def read_origin(kept: Mapping[str, Any]) -> PageOrigin:
-    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    """Pages of a site link to the same pages: each address is kept once, however many origins name it."""
+    said: dict[str, Any] = {name: _read(value) for name, value in kept.items()}
     return PageOrigin(**said)
+
+
+def _read(value: object) -> object:
+    return tuple(map(sys.intern, value)) if isinstance(value, list) else value

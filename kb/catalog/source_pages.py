@@ -57,21 +57,19 @@ class SourcePages:
         """Every document of the source by its address; one that a user deleted only while no other has it.
 
         Raises NotFound (`source_not_found`)."""
+        found: dict[str, KnownPage] = {}
         with self._database.read() as connection:
             fetch_source_name(connection, source_id)
-            rows = connection.execute(_known(source_id)).mappings().all()
-        found: dict[str, KnownPage] = {}
-        for row in rows:
-            if row["deleted_at"] is None or row["path"] not in found:
-                found[row["path"]] = _to_known(row)
+            for row in connection.execute(_known(source_id)).mappings():  # with all their links they are many
+                if row["deleted_at"] is None or row["path"] not in found:
+                    found[row["path"]] = _to_known(row)
         return found
 
     def list_aside(self, source_id: str) -> dict[str, AsidePage]:
         """Pages that the last sync met and that are no documents."""
         query = select(t.source_page).where(t.source_page.c.source_id == source_id)
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return {row["url"]: _to_aside(row) for row in rows}
+            return {row["url"]: _to_aside(row) for row in connection.execute(query).mappings()}
 
     def list_staged(self, job: Job) -> dict[str, StagedPage]:
         """What the job staged so far, by address."""

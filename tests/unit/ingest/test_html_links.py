@@ -49,6 +49,28 @@ def test_a_link_is_resolved_against_its_page(href: str, link: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "link"),
+    [
+        ("0; url=en/latest/", "https://docs.example/guide/en/latest/"),
+        ("0;URL='/zh/首页.html'", "https://docs.example/zh/首页.html"),
+        ("0.5 ; url = /a", "https://docs.example/a"),
+        ("0; url=/it's", "https://docs.example/it's"),
+        ("3, /x?a=1&amp;b=2", "https://docs.example/x?a=1&b=2"),
+        ("0 https://other.example/", "https://other.example/"),
+        ("0; url=javascript:alert(1)", None),
+        ("30", None),
+        ("30;", None),
+        ("", None),
+        (" " * 20_000, None),
+        ("0" + " " * 20_000 + "''", None),
+    ],
+)
+def test_where_a_page_sends_its_readers_is_a_link(content: str, link: str | None) -> None:
+    page = f'<meta http-equiv=Refresh content="{content}"><meta name=refresh content="0; /no"><a href=/z>z</a>'
+    assert links(page) == [*([link] if link else []), "https://docs.example/z"]
+
+
+@pytest.mark.parametrize(
     "href",
     [
         "javascript:alert(1)",

@@ -107,6 +107,13 @@ def test_what_was_found_carries_its_bytes_and_what_to_remember() -> None:
     assert first.page.links == (f"{HOST}/b", f"{HOST}/%E6%96%87%E6%A1%A3", f"{HOST}/a")
 
 
+def test_an_address_is_remembered_once_however_many_pages_link_to_it() -> None:
+    site = make_site({"/": WebPage(links=["/a", "/menu"]), "/a": WebPage(links=["/x", "/menu"]), "/menu": WebPage()})
+    first, second, *_ = (one.page for one in run(site) if isinstance(one, Found))
+    assert first.links[-1] == second.links[-1] == f"{HOST}/menu"
+    assert first.links[-1] is second.links[-1]
+
+
 def test_include_and_exclude_choose_pages_but_not_the_start() -> None:
     site = make_site(SITE)
     outcomes = run(site, make_plan(include=["/文档", "/b", "/c"], exclude=["*/c"]))
