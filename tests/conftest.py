@@ -1,5 +1,5 @@
 """Makes the repository root and `tests/` importable, so that tests share `fakes` without packages in between, and
-watches that no test speaks to the network.
+watches that no test speaks to the network, nor any program that it starts.
 
 Property tests take the same examples in every run, so that a run says something of the change it follows; `make fuzz`
 takes others each time.
@@ -34,10 +34,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None, None, None]:
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Told after the teardown, which must not be kept from its work."""
     yield
-    offences = WATCH.take_offences()
+    offences = WATCH.take_offences(item.nodeid)
     REFUSED.extend(offences)
     if offences:
         pytest.fail(f"asked the network for {', '.join(offences)}", pytrace=False)
@@ -53,3 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if REFUSED:
         terminalreporter.section("the network was asked for")
         terminalreporter.write_line("\n".join(REFUSED))
+
+
+def pytest_unconfigure() -> None:
+    WATCH.uninstall()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -98,6 +99,14 @@ def chatter(_: Path) -> ParsedDocument:
     return make_document("heard")
 
 
+def ask_network(_: Path) -> ParsedDocument:
+    try:
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+    except OSError as error:
+        return make_document(type(error).__name__)
+    return make_document("connected")
+
+
 def write(path: Path) -> ParsedDocument:
     path.with_suffix(".out").write_text("written")
     return make_document("written")
@@ -145,6 +154,7 @@ def make_document(text: str) -> ParsedDocument:
 
 
 DEEDS: dict[str, Callable[[Path], ParsedDocument]] = {
+    "ask the network": ask_network,
     "spin": spin,
     "hang": hang,
     "eat": eat,

@@ -19,7 +19,6 @@ import uvloop
 from fakes.chat_server import ChatServer, Reply, serve_chat
 from fakes.http_client import NO_TLS, PATIENCE_S, wait_until
 from fakes.local_server import LocalServer
-from fakes.network import WATCH
 
 T = TypeVar("T")
 WINDOW = 4_096
@@ -93,7 +92,6 @@ class LiveServer:
     async def _serve(self) -> None:
         try:
             async with serve_chat(window=WINDOW) as self.chat:
-                WATCH.declare_port(httpx.URL(self.chat.url).port or 0)  # uvloop binds without an audit event
                 settings = {"llm_base_url": self.chat.url, "llm_model": "m", **self._settings}
                 self.local = await asyncio.to_thread(LocalServer, self._root, **settings)
                 try:

@@ -1,144 +1,91 @@
 """No test speaks to anybody it did not bring along.
 
 An audit hook sees every connection and every look-up of this process, whichever library makes it, and lets through:
-sockets of the file system, loopback ports that the process bound itself, and those that a fake declared because a child
-process listens there (`declare_port`, `take_port`). Everything else is refused before a packet leaves, and the test
-that it happened in fails with the address. `tests/conftest.py` installs it for the whole session.
+sockets of the file system, loopback ports that a process of the session bound itself, and those that a fake declared
+(`declare_port`, `take_port`). Everything else is refused before a packet leaves, and the test that it happened in fails
+with the address. `tests/conftest.py` installs it for the whole session.
 
-Child processes are not seen.
+Every Python that a test starts installs the same hook, and so does every Python that this one starts: `kb serve`, its
+workers, their parse children. They find it in PYTHONPATH, in a folder of the session that also holds what the processes
+tell each other. What a child is refused fails the test at whose end it is found. A program that is started without that
+folder in its environment, or a Python with -E, -I or -S, is refused like an address.
+
+Not seen: programs that are no Python (git, LibreOffice), and libraries that open sockets in C or Rust by themselves
+(libpq, gloo and ZeroMQ in a vLLM). uvloop, which does so as well, is made to tell (`watch/untold.py`).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import shutil
 import socket
 import sys
-import weakref
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-NOBODY = {1, 9}  # loopback ports at which tests look for nobody, and find nobody
-LOCAL_NAMES = {"", "localhost", "0.0.0.0", "::", None}
-ASKING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
-LOOKING_UP = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
+from fakes.watch.connections import NOBODY, NetworkForbidden, NetworkWatch, is_address, is_local
+from fakes.watch.ledger import FolderLedger, Offence
+from fakes.watch.programs import UNWATCHED
+
+__all__ = [
+    "NOBODY", "UNWATCHED", "WATCH", "NetworkForbidden", "NetworkWatch",
+    "declare_port", "is_address", "is_local", "take_port",
+]  # fmt: skip
+
+OUTSIDE = "outside of any test"
+PARTS = Path(__file__).with_name("watch")
 
 
-class NetworkForbidden(PermissionError):
-    """A test asked for an address that it did not declare."""
-
-
-class NetworkWatch:
-    """`connects` counts what was let through beside sockets of the file system, `offences` lists what was not."""
+class SessionWatch(NetworkWatch):
+    """Of the process that runs the tests. Until `install` it is of no session, and sees nothing."""
 
     def __init__(self) -> None:
-        self.connects = 0
-        self.offences: list[str] = []
-        self._ports = set(NOBODY)
-        self._bound: list[weakref.ref[socket.socket]] = []  # to a port that the system chose, not known yet
-        self._expected: list[list[str]] = []
+        super().__init__()
+        self._kept: list[Offence] = []
 
     def install(self) -> None:
-        """For the rest of the process: an audit hook cannot be taken away."""
-        sys.addaudithook(self.see)
+        self.folder = tempfile.mkdtemp(prefix="kb-network-watch-")
+        self.ledger = FolderLedger(self.folder)
+        self.ledger.create()
+        Path(self.folder, "sitecustomize.py").symlink_to(PARTS / "sitecustomize.py")
+        Path(self.folder, "network_watch").symlink_to(PARTS)
+        sys.path.insert(0, self.folder)  # what is started with this process's import path
+        os.environ["PYTHONPATH"] = self.add_to_path(os.environ.get("PYTHONPATH"))
+        os.environ.pop(UNWATCHED, None)
+        super().install()
 
-    def see(self, event: str, args: tuple) -> None:
-        if self._bound:
-            self._note_chosen_ports()
-        if not event.startswith("socket."):
-            return
-        if event == "socket.bind":
-            self._note_bind(*args)
-        elif event in ASKING:
-            self._judge_address(*args)
-        elif event in LOOKING_UP:
-            self._judge_name(args[0][0] if event == "socket.getnameinfo" else args[0])
+    def uninstall(self) -> None:
+        """The hook stays; children that are still there have nobody to tell."""
+        shutil.rmtree(self.folder or "")
 
-    def declare_port(self, port: int) -> None:
-        """A child process listens there, or nobody does and that is what is tested."""
-        self._ports.add(port)
+    def add_to_path(self, *paths: str | Path | None) -> str:
+        """A PYTHONPATH with these for a child that is to be watched."""
+        return os.pathsep.join(str(path) for path in (self.folder, *paths) if path)
 
-    def take_offences(self) -> list[str]:
-        """Those since the last call."""
-        taken, self.offences = self.offences, []
-        return taken
+    def take_offences(self, test: str = OUTSIDE) -> list[str]:
+        """Those since the last call, which was before this test."""
+        taken, self._kept = [*self._kept, *self.ledger.take_offences()], []
+        return [f"{one.what} ({one.where}{f', found after {test}' if one.in_child else ''})" for one in taken]
 
     @contextmanager
     def expect(self) -> Iterator[list[str]]:
-        """What is refused inside is no offence but stands in the list: `192.0.2.1:80` of a connection, a name of a
-        look-up."""
-        found: list[str] = []
-        self._expected.append(found)
-        try:
-            yield found
-        finally:
-            self._expected.remove(found)
+        """What children are refused inside stands in the list when it is left."""
+        self._kept += self.ledger.take_offences()
+        with super().expect() as found:
+            try:
+                yield found
+            finally:
+                found += [one.what for one in self.ledger.take_offences()]
 
-    def _note_bind(self, bound: socket.socket, address: object) -> None:
-        if bound.family in {socket.AF_INET, socket.AF_INET6}:
-            port = address[1]  # type: ignore[index]
-            if port:
-                self._ports.add(port)
-            else:
-                self._bound.append(weakref.ref(bound))
-
-    def _note_chosen_ports(self) -> None:
-        """A port is told by no event, so that it is looked for at the next one of whatever kind."""
-        for reference in list(self._bound):
-            bound = reference()
-            port = None
-            if bound is not None and bound.fileno() >= 0:
-                try:
-                    port = bound.getsockname()[1]
-                except OSError:
-                    port = None
-                if not port:
-                    continue
-                self._ports.add(port)
-            if reference in self._bound:
-                self._bound.remove(reference)
-
-    def _judge_address(self, asking: socket.socket, address: object) -> None:
-        if asking.family not in {socket.AF_INET, socket.AF_INET6} or address is None:
-            return
-        host, port = address[:2]  # type: ignore[index]
-        if not (is_local(host) and port in self._ports):
-            self._refuse(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        self.connects += 1
-
-    def _judge_name(self, host: str | bytes | None) -> None:
-        name = host.decode() if isinstance(host, bytes) else host
-        if name in LOCAL_NAMES:
-            return
-        if not is_address(str(name)):  # nobody is asked about what is an address already
-            self._refuse(str(name))
-
-    def _refuse(self, what: str) -> None:
-        if self._expected:
-            self._expected[-1].append(what)
-        else:
-            test = os.environ.get("PYTEST_CURRENT_TEST", "outside of any test").partition(" ")[0]
-            self.offences.append(f"{what} ({test})")
-        raise NetworkForbidden(f"no test declared {what}: tests/fakes/network.py")
+    def tell_where(self) -> tuple[str, bool]:
+        if os.getpid() != self._pid:  # a fork
+            return super().tell_where()
+        return os.environ.get("PYTEST_CURRENT_TEST", OUTSIDE).partition(" (")[0], False
 
 
-def is_address(name: str) -> bool:
-    try:
-        return bool(socket.inet_pton(socket.AF_INET6, name) if ":" in name else socket.inet_aton(name))
-    except OSError:
-        return False
-
-
-def is_local(host: str) -> bool:
-    if host in LOCAL_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-WATCH = NetworkWatch()
+WATCH = SessionWatch()
 
 
 def declare_port(port: int) -> int:

@@ -22,7 +22,7 @@ from typing import Any, Self
 import httpx
 from click.testing import CliRunner
 from fakes.http_client import NO_TLS, PATIENCE_S, Client, wait_until
-from fakes.network import declare_port
+from fakes.network import WATCH
 
 from api.cli.main import kb
 
@@ -49,7 +49,7 @@ class Ended:
 
 def run_command(data_dir: Path, *words: str, python_path: Path | None = None, **settings: object) -> Ended:
     """`kb <words>` to its end; it must end by itself within PATIENCE_S. `python_path` is searched for packages, too."""
-    extra = {} if python_path is None else {"PYTHONPATH": str(python_path)}
+    extra = {} if python_path is None else {"PYTHONPATH": WATCH.add_to_path(python_path)}
     done = subprocess.run(
         [*KB, *words],
         env=make_environment(data_dir, **settings) | extra,
@@ -181,8 +181,6 @@ class Server:
         code = self.process.poll()
         assert code is None, f"kb serve ended at once with {code}: {self.read_log()}"
         found = SERVES.search(self.read_log())
-        if found:
-            declare_port(int(found[1].rpartition(":")[2]))
         return found[1] if found else None
 
     def _is_ready(self) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes.feed import MemoryFeed
+from fakes.network import WATCH
 
 from kb.errors import Conflict, Unavailable
 from retrieval.generations import list_current, list_revisions, load_generation
@@ -287,7 +288,7 @@ def test_a_file_where_the_folder_should_be_is_not_hidden(feed: MemoryFeed, tmp_p
 
 def run_child(how: str, root: Path) -> subprocess.CompletedProcess[str]:
     tests = Path(__file__).resolve().parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
+    environment = os.environ | {"PYTHONPATH": WATCH.add_to_path(tests.parent, tests)}
     command = [sys.executable, __file__, how, str(root)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

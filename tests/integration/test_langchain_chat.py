@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes.langchain_models import RAISE, STALL, ScriptedModel
+from fakes.network import WATCH
 from fakes.server import Server, run_command
 
 from api.bootstrap.services import build_chat, check_chat
@@ -131,7 +132,7 @@ def test_settings_that_cannot_be_meant() -> None:
 
 def test_the_whole_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tests = Path(__file__).resolve().parents[1]
-    monkeypatch.setenv("PYTHONPATH", f"{tests.parent}:{tests}")
+    monkeypatch.setenv("PYTHONPATH", WATCH.add_to_path(tests.parent, tests))
     chat = {"llm_langchain": f"{MODELS}:make_model"}
     with Server(tmp_path / "store", **chat) as server:
         client = server.open_client("k")

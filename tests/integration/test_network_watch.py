@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fakes.network import UNWATCHED, WATCH
+
 TESTS = Path(__file__).resolve().parents[1]
 SESSION = """
 import asyncio
@@ -42,12 +44,36 @@ def test_sends_without_connecting():
 """
 
 
+CHILDREN = r"""
+import subprocess
+import sys
+
+ASK = "import socket, contextlib\nwith contextlib.suppress(OSError): socket.create_connection((%r, 80), timeout=0.1)"
+
+
+def test_starts_one_that_connects():
+    subprocess.run([sys.executable, "-c", ASK % "192.0.2.1"], check=True)
+
+
+def test_starts_one_that_starts_one():
+    inner = [sys.executable, "-c", ASK % "198.51.100.7"]
+    subprocess.run([sys.executable, "-c", f"import subprocess; subprocess.run({inner!r}, check=True)"], check=True)
+
+
+def test_starts_one_that_keeps_to_itself():
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+"""
+
+
 def run_session(folder: Path, text: str) -> tuple[int, str]:
     shutil.copy(TESTS / "conftest.py", folder)
     shutil.copytree(TESTS / "fakes", folder / "fakes", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "test_session.py").write_text(text, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    paths = environment["PYTHONPATH"].split(os.pathsep)
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path != WATCH.folder)
+    environment[UNWATCHED] = "what it does is judged by the hook of its own"
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=environment)
     return done.returncode, done.stdout
 
@@ -78,3 +104,18 @@ def test_what_happens_outside_of_a_test_fails_the_session_too(tmp_path: Path) ->
 def test_a_session_that_keeps_to_itself_passes(tmp_path: Path) -> None:
     code, out = run_session(tmp_path, "def test_nothing():\n    pass\n")
     assert (code, "1 passed" in out, "network" in out) == (0, True, False)
+
+
+def test_what_a_child_asks_for_fails_its_test(tmp_path: Path) -> None:
+    code, out = run_session(tmp_path, CHILDREN)
+    assert code == 1
+    assert "3 passed, 2 errors" in out
+    told = out.partition("the network was asked for")[2]
+    for where, test in [
+        ("192.0.2.1:80", "test_starts_one_that_connects"),
+        ("198.51.100.7:80", "test_starts_one_that_starts_one"),
+    ]:
+        line = next(line for line in told.splitlines() if line.startswith(where))
+        assert line.startswith(f"{where} ({sys.executable} -c import socket")
+        assert line.endswith(f", found after test_session.py::{test})")
+    assert "keeps_to_itself" not in told

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from fakes.network import NOBODY, NetworkForbidden, NetworkWatch, is_address, is_local
+from fakes.watch.ledger import MemoryLedger
+from fakes.watch.programs import UNWATCHED, find_gap
 
 V4, V6 = SimpleNamespace(family=socket.AF_INET), SimpleNamespace(family=socket.AF_INET6)
 
@@ -18,13 +20,13 @@ class Bound:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.number = 3
-
-    def fileno(self) -> int:
-        return self.number
 
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
+
+
+def take(watch: NetworkWatch) -> list[str]:
+    return [offence.what for offence in watch.ledger.take_offences()]
 
 
 @pytest.mark.parametrize("event", ["socket.connect", "socket.sendto", "socket.sendmsg"])
@@ -43,8 +45,8 @@ def test_what_nobody_declared_is_refused_and_kept(event: str, asking, address: t
     watch = NetworkWatch()
     with pytest.raises(NetworkForbidden, match="no test declared"):
         watch.see(event, (asking, address))
-    assert [offence.partition(" ")[0] for offence in watch.take_offences()] == [shown]
-    assert (watch.take_offences(), watch.connects) == ([], 0)
+    assert take(watch) == [shown]
+    assert (take(watch), watch.connects) == ([], 0)
 
 
 def test_what_was_declared_passes() -> None:
@@ -55,21 +57,22 @@ def test_what_was_declared_passes() -> None:
     watch.see("socket.connect", (V4, ("127.0.0.1", min(NOBODY))))
     watch.see("socket.connect", (SimpleNamespace(family=socket.AF_UNIX), "/run/x"))
     watch.see("socket.sendmsg", (V4, None))  # connected before
-    assert (watch.connects, watch.offences) == (4, [])
+    assert (watch.connects, take(watch)) == (4, [])
 
 
 def test_a_port_that_this_process_bound_passes() -> None:
     watch = NetworkWatch()
-    watch.see("socket.bind", (V4, ("127.0.0.1", 4002)))
-    watch.see("socket.connect", (V4, ("127.0.0.1", 4002)))
-    bound = Bound(0)
-    watch.see("socket.bind", (bound, ("127.0.0.1", 0)))
-    watch.see("open", ("file",))
-    bound.port = 4003  # which no event tells
-    watch.see("socket.connect", (V4, ("127.0.0.1", 4003)))
-    bound.number = -1
-    watch.see("socket.connect", (V4, ("127.0.0.1", 4003)))  # closed since, and still ours
-    assert watch.offences == []
+    watch.note_bound(Bound(4_002))
+    watch.see("socket.connect", (V4, ("127.0.0.1", 4_002)))
+    assert (take(watch), watch.ledger.has_port(4_002)) == ([], True)
+
+
+def test_a_port_that_another_process_wrote_down_passes() -> None:
+    ledger = MemoryLedger()
+    ledger.add_port(4_003)
+    watch = NetworkWatch(ledger)
+    watch.see("socket.connect", (V4, ("127.0.0.1", 4_003)))
+    assert take(watch) == []
 
 
 def test_a_name_is_looked_up_only_when_it_leads_nowhere_else() -> None:
@@ -85,17 +88,17 @@ def test_a_name_is_looked_up_only_when_it_leads_nowhere_else() -> None:
     ]:
         with pytest.raises(NetworkForbidden):
             watch.see(event, args)
-    assert [offence.partition(" ")[0] for offence in watch.offences] == ["example.com"] * 3
+    assert take(watch) == ["example.com"] * 3
 
 
 def test_what_is_expected_is_no_offence() -> None:
     watch = NetworkWatch()
     with watch.expect() as found, pytest.raises(NetworkForbidden):
         watch.see("socket.connect", (V4, ("192.0.2.1", 80)))
-    assert (found, watch.offences) == (["192.0.2.1:80"], [])
+    assert (found, take(watch)) == (["192.0.2.1:80"], [])
     with pytest.raises(NetworkForbidden):
         watch.see("socket.connect", (V4, ("192.0.2.1", 80)))
-    assert len(watch.offences) == 1
+    assert len(take(watch)) == 1
 
 
 def test_what_is_local_and_what_is_an_address() -> None:
@@ -116,3 +119,23 @@ def test_what_is_local_and_what_is_an_address() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "environment", "gap"),
+    [
+        ("/x/python3", ["python3", "-m", "api", "-I"], {"PYTHONPATH": "/a:/watch"}, None),
+        ("/x/python3", ["python3", "-X", "utf8", "-I", "x.py"], {"PYTHONPATH": "/watch"}, "option"),
+        ("/x/python3", ["python3", "-uE", "x.py"], {"PYTHONPATH": "/watch"}, "option"),
+        ("/x/python3", ["python3", "-cimport ESI"], {"PYTHONPATH": "/watch"}, None),
+        ("/x/python3", [b"python3", b"-S"], {b"PYTHONPATH": b"/watch"}, "option"),
+        ("/x/python3", ["python3", "x.py"], {"PYTHONPATH": "/watches"}, "PYTHONPATH"),
+        ("git", ["git", "-S"], {"PYTHONPATH": "/watch"}, None),
+        ("git", ["git"], {}, "PYTHONPATH"),
+        ("git", ["git"], {UNWATCHED: "is no Python"}, None),
+    ],
+)
+def test_what_would_start_a_python_unwatched(program: str, words: list, environment: dict, gap: str | None) -> None:
+    found = find_gap("/watch", "subprocess.Popen", (program, words, None, environment))
+    assert (found is None) == (gap is None)
+    assert (gap or "") in (found or "")
