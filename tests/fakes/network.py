@@ -58,7 +58,7 @@ class SessionWatch(NetworkWatch):
 
     def uninstall(self) -> None:
         """The hook stays; children that are still there have nobody to tell."""
-        shutil.rmtree(self.folder or "")
+        shutil.rmtree(self.folder or "", ignore_errors=True)
 
     def add_to_path(self, *paths: str | Path | None) -> str:
         """A PYTHONPATH with these for a child that is to be watched."""

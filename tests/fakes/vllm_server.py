@@ -26,6 +26,7 @@ WINDOW = 4_096
 START_S = 280.0  # the first start on a busy machine
 SETTINGS = {
     "HF_HUB_OFFLINE": "1",
+    "VLLM_HOST_IP": "127.0.0.1",  # or it finds its own by a connection to 8.8.8.8
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "2",

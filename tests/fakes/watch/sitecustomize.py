@@ -8,7 +8,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 FOLDER = __file__.rpartition("/")[0]
-STARTS = {"subprocess.Popen", "os.exec", "os.posix_spawn"}
+STARTS = {"subprocess.Popen", "os.exec", "os.posix_spawn"}  # as in programs.py, which is loaded only then
 
 _watches: list = []
 

@@ -24,7 +24,7 @@ def hear_of_ports(watch: NetworkWatch) -> None:
 
 
 def hear_of_uvloop(watch: NetworkWatch, loops: Any) -> None:
-    """`loops` is `uvloop.Loop`. Its servers are bound as Python's sockets are."""
+    """`loops` is `uvloop.Loop`. Its servers are bound as Python's sockets are; its datagrams go unseen."""
     look_up, connect = loops.getaddrinfo, loops.create_connection
 
     async def getaddrinfo(self: Any, host: Any, port: Any, **options: Any) -> Any:
@@ -34,7 +34,7 @@ def hear_of_uvloop(watch: NetworkWatch, loops: Any) -> None:
     async def create_connection(self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
         if host is not None:
             sys.audit("socket.getaddrinfo", host, port, 0, 0, 0)
-            watch.judge(host, int(port))
+            watch.judge(host, int(port or 0))
         return await connect(self, factory, host, port, **options)
 
     loops.getaddrinfo, loops.create_connection = getaddrinfo, create_connection
