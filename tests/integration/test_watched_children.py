@@ -206,7 +206,8 @@ def test_a_server_and_its_worker_are_watched(tmp_path: Path) -> None:
             for host in ("192.0.2.1", "[::ffff:192.0.2.1]", "10.0.0.1", "127.0.0.1:81", "localhost"):
                 assert add_source(client, "gated", f"http://{host}/") == 422, host
         assert found == []
-        assert list(list_watched(server).values()) == [True, True]
+        watched = list_watched(server)
+        assert (len(watched) >= 2, set(watched.values())) == (True, {True})
 
         with WATCH.expect() as asked_by_server:
             add_source(client, "named", "http://example.invalid/")
