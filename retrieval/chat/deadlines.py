@@ -22,6 +22,9 @@ class Deadlines:
         self._end = self._now() + limits.total_s
         self._first_end = 0.0
         self._wait_end: float | None = None  # None while nothing is waited for
+        self._timer: asyncio.TimerHandle | None = None  # None while nothing is watched
+        self._rings_at = 0.0
+        self._give_up: Callable[[], None] = lambda: None
         self.started = False
 
     def begin_attempt(self) -> None:
@@ -34,26 +37,39 @@ class Deadlines:
     @contextmanager
     def watch(self, give_up: Callable[[], None]) -> Iterator[None]:
         """`give_up` is called when what stands between `begin_wait` and `end_wait` takes too long. One timer for all
-        the waits of an answer, set anew only when it rings: a timer for each token would cost more than the token."""
-        loop = asyncio.get_running_loop()
-
-        def ring() -> None:
-            if self._wait_end is not None and self._now() >= self._wait_end:
-                give_up()
-            else:  # an answer that is not taken may be over its time and waits for nothing
-                timers[0] = loop.call_at(max(self._wait_end or self._find_end(), self._now() + LEAST_S), ring)
-
-        timers = [loop.call_at(self._find_end(), ring)]
+        the waits of an answer, set anew when it rings, and when a wait ends before it does, as the first one after the
+        first token may: a timer for each token would cost more than the token."""
+        self._give_up = give_up
+        self._set_timer(self._find_end())
         try:
             yield
         finally:
-            timers[0].cancel()
+            self._stop_timer()
 
     def begin_wait(self) -> None:
         self._wait_end = self._find_end()
+        if self._timer is not None and self._wait_end < self._rings_at:
+            self._stop_timer()
+            self._set_timer(self._wait_end)
 
     def end_wait(self) -> None:
         self._wait_end = None
+
+    def _set_timer(self, at: float) -> None:
+        self._rings_at = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        if self._wait_end is not None and self._now() >= self._wait_end:
+            self._timer = None
+            self._give_up()
+        else:  # an answer that is not taken may be over its time and waits for nothing
+            self._set_timer(max(self._wait_end or self._find_end(), self._now() + LEAST_S))
 
     def _find_end(self) -> float:
         soon = self._now() + self._limits.idle_s if self.started else self._first_end
