@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.local_server import KB, LocalServer
+from fakes.local_server import KB, LocalServer, build_store, copy_store
 
 from kb.catalog.conversations import MOST_TURNS
 from kb.types import KeptTurn, NewTurn
@@ -21,13 +21,20 @@ FILES = {
 }
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def fill(server: LocalServer) -> None:
+        for name in ("a", "b"):
+            server.create(name)
+        server.upload("a", FILES)
+        server.work()
+
+    return build_store(tmp_path_factory.mktemp("conversations") / "store", fill)
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    server = LocalServer(tmp_path / "store")
-    for name in ("a", "b"):
-        server.create(name)
-    server.upload("a", FILES)
-    server.work()
+def server(built: Path, tmp_path: Path) -> Iterator[LocalServer]:
+    server = copy_store(built, tmp_path / "store")
     yield server
     server.close()
 

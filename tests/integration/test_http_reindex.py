@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.local_server import KB, LocalServer
+from fakes.local_server import KB, LocalServer, build_store, copy_store
 
 from api.bootstrap.indexing import Indexing, build_gate, build_runners, build_worker
 from ingest.indexing import Indexer
@@ -18,12 +18,19 @@ FILES = {f"{i}.txt": f"第{i}章说的是第{i}件事。Chapter {i} is about thi
 FULL = {"mode": "full"}
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def fill(server: LocalServer) -> None:
+        server.create("k")
+        server.upload("k", FILES)
+        server.work()
+
+    return build_store(tmp_path_factory.mktemp("reindex") / "data", fill)
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    local = LocalServer(tmp_path / "data")
-    local.create("k")
-    local.upload("k", FILES)
-    local.work()
+def server(built: Path, tmp_path: Path) -> Iterator[LocalServer]:
+    local = copy_store(built, tmp_path / "data")
     yield local
     local.close()
 

@@ -1,22 +1,30 @@
 """Revisions over HTTP on a real store."""
 
 import pytest
-from fakes.local_server import KB, LocalServer
+from fakes.local_server import KB, build_store, copy_store
 
 REVISIONS = f"{KB}/team/revisions"
 
 
-@pytest.fixture
-def server(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     """1: a, b · 2: a changed · 3: b deleted · 4: c"""
-    server = LocalServer(tmp_path / "store")
-    server.create("team")
-    for files in ({"a.txt": b"The first edition.", "b.txt": b"Another one."}, {"a.txt": b"The second edition."}):
-        server.upload("team", files)
+
+    def fill(server):
+        server.create("team")
+        for files in ({"a.txt": b"The first edition.", "b.txt": b"Another one."}, {"a.txt": b"The second edition."}):
+            server.upload("team", files)
+            server.work()
+        server.request("POST", f"{KB}/team/documents/delete", json={"path_prefix": "b"})
+        server.upload("team", {"c.txt": b"A late one."})
         server.work()
-    server.request("POST", f"{KB}/team/documents/delete", json={"path_prefix": "b"})
-    server.upload("team", {"c.txt": b"A late one."})
-    server.work()
+
+    return build_store(tmp_path_factory.mktemp("revisions") / "store", fill)
+
+
+@pytest.fixture
+def server(built, tmp_path):
+    server = copy_store(built, tmp_path / "store")
     yield server
     server.close()
 
