@@ -104,7 +104,7 @@ def test_an_absent_model_is_named_with_the_way_out(name: str) -> None:
     began = time.monotonic()
     with pytest.raises(Unavailable, match="KB_RERANKER") as caught:
         reranker.score_texts("天气", TEXTS)
-    assert time.monotonic() - began < 20  # a hub asked over a dead network takes a minute
+    assert time.monotonic() - began < 50  # a hub asked over a dead network takes a minute
     assert repr(name) in caught.value.detail
 
 

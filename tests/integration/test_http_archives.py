@@ -350,7 +350,7 @@ class HeldPool(ThreadPoolExecutor):
 
     def submit(self, *task, **parts):
         self.asked.set()
-        assert self.free.wait(20), "nobody else was answered"
+        assert self.free.wait(60), "nobody else was answered"
         return super().submit(*task, **parts)
 
 

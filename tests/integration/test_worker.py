@@ -185,7 +185,7 @@ def test_the_lease_is_renewed_while_the_job_runs(store: Store) -> None:
             renewed.set()
 
     with Lease(Watched(store.catalog.database), job, 0.3) as lease:
-        assert renewed.wait(10)
+        assert renewed.wait(60)
         assert not lease.is_lost()
     assert [row["lease_until"] for row in store.query("SELECT lease_until FROM job")] > until
 
@@ -243,9 +243,9 @@ def test_run_works_until_it_is_stopped(store: Store) -> None:
     thread = Thread(target=make_worker(store, work).run, args=(stop,))
     thread.start()
     answer = store.upload({"a.txt": ONE})
-    assert done.wait(20)
+    assert done.wait(60)
     stop.set()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert end_of(store, answer["job_id"])[0] is JobState.SUCCEEDED
 

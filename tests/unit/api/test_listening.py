@@ -21,7 +21,7 @@ def answer(work, leaves):
 
         if leaves:
             gone.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await AwaitedAnswer(work, lambda found: {"found": found})({"type": "http"}, receive, send)
         return sent
 
