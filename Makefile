@@ -28,8 +28,11 @@ $(VENV)/installed-test: $(VENV)/installed
 demo: $(VENV)/installed
 	@$(BIN)/python deploy/demo.py $(if $(ONCE),--once)
 
+# Two processes share the files of tests, JOBS=1 is one alone. A processor waits for the other half of a test's time, so
+# that two are quicker than one even where others use the machine.
+JOBS ?= 2
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 # The property tests alone, each with examples that it did not have before; ROUNDS=20 repeats them.
 ROUNDS ?= 1

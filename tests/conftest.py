@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -22,11 +23,17 @@ from fakes.network import WATCH  # noqa: E402 - importable since the lines above
 
 REFUSED: list[str] = []
 
-WATCH.install()
-
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("fuzz" if os.environ.get("KB_TEST_FUZZ") else "fixed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the tests, the one that starts them runs none, and each of them is a session of its
+    own for the watch: two hooks in one process would judge by two lists of ports."""
+    is_sharing = getattr(config.option, "dist", "no") != "no"
+    if not is_sharing or hasattr(config, "workerinput"):
+        WATCH.install()
 
 
 def pytest_collection_finish() -> None:
@@ -45,8 +52,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     REFUSED.extend(WATCH.take_offences())
-    if REFUSED and session.exitstatus == pytest.ExitCode.OK:
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:  # one process of several: the one that started them judges the session
+        told["refused"] = REFUSED
+    elif REFUSED and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    REFUSED.extend(getattr(node, "workeroutput", {}).get("refused", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

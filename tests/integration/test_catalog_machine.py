@@ -340,7 +340,5 @@ TestCatalogMachine.settings = settings(
     max_examples=12,
     stateful_step_count=20,
     deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from fakes.network import UNWATCHED, WATCH
 
 TESTS = Path(__file__).resolve().parents[1]
+OPTIONS = ["-p", "no:cacheprovider", "-p", "no:langsmith_plugin"]  # that one takes a second to import
+PATIENCE_S = 250
 SESSION = """
 import asyncio
 import contextlib
@@ -65,21 +68,28 @@ def test_starts_one_that_keeps_to_itself():
 """
 
 
-def run_session(folder: Path, text: str) -> tuple[int, str]:
+@pytest.fixture(params=[(), ("-n", "2", "--dist", "loadfile")], ids=["one", "two"])
+def processes(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
+def run_session(folder: Path, text: str, processes: tuple[str, ...]) -> tuple[int, str]:
     shutil.copy(TESTS / "conftest.py", folder)
     shutil.copytree(TESTS / "fakes", folder / "fakes", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "test_session.py").write_text(text, "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", *OPTIONS, "--rootdir", str(folder), str(folder), *processes]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     paths = environment["PYTHONPATH"].split(os.pathsep)
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path != WATCH.folder)
     environment[UNWATCHED] = "what it does is judged by the hook of its own"
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=folder, env=environment
+    )
     return done.returncode, done.stdout
 
 
-def test_each_such_test_is_named_with_its_address(tmp_path: Path) -> None:
-    code, out = run_session(tmp_path, SESSION)
+def test_each_such_test_is_named_with_its_address(tmp_path: Path, processes: tuple[str, ...]) -> None:
+    code, out = run_session(tmp_path, SESSION, processes)
     assert code == 1
     assert "5 passed, 4 errors" in out
     told = out.partition("the network was asked for")[2]
@@ -93,21 +103,21 @@ def test_each_such_test_is_named_with_its_address(tmp_path: Path) -> None:
     assert "test_speaks_to_itself" not in told
 
 
-def test_what_happens_outside_of_a_test_fails_the_session_too(tmp_path: Path) -> None:
+def test_what_happens_outside_of_a_test_fails_the_session_too(tmp_path: Path, processes: tuple[str, ...]) -> None:
     begun = "import socket\ntry:\n    socket.create_connection(('192.0.2.9', 9))\nexcept OSError:\n    pass\n"
-    code, out = run_session(tmp_path, f"{begun}\n\ndef test_nothing():\n    pass\n")
+    code, out = run_session(tmp_path, f"{begun}\n\ndef test_nothing():\n    pass\n", processes)
     assert code == 1
     assert "192.0.2.9:9 (" in out
     assert "1 passed" in out
 
 
-def test_a_session_that_keeps_to_itself_passes(tmp_path: Path) -> None:
-    code, out = run_session(tmp_path, "def test_nothing():\n    pass\n")
+def test_a_session_that_keeps_to_itself_passes(tmp_path: Path, processes: tuple[str, ...]) -> None:
+    code, out = run_session(tmp_path, "def test_nothing():\n    pass\n", processes)
     assert (code, "1 passed" in out, "network" in out) == (0, True, False)
 
 
-def test_what_a_child_asks_for_fails_its_test(tmp_path: Path) -> None:
-    code, out = run_session(tmp_path, CHILDREN)
+def test_what_a_child_asks_for_fails_its_test(tmp_path: Path, processes: tuple[str, ...]) -> None:
+    code, out = run_session(tmp_path, CHILDREN, processes)
     assert code == 1
     assert "3 passed, 2 errors" in out
     told = out.partition("the network was asked for")[2]
