@@ -28,8 +28,8 @@ $(VENV)/installed-test: $(VENV)/installed
 demo: $(VENV)/installed
 	@$(BIN)/python deploy/demo.py $(if $(ONCE),--once)
 
-# Two processes share the files of tests, JOBS=1 is one alone. A processor waits for the other half of a test's time, so
-# that two are quicker than one even where others use the machine.
+# Two processes share the files of tests, JOBS=1 is one alone. On two idle cores that takes a third off the time; on a
+# machine that others keep busy it gains nothing.
 JOBS ?= 2
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
