@@ -127,7 +127,7 @@ class _Reading:
         """What is wrong with the file, if anything is; entries before it are there to be taken."""
         try:
             self._parser.Parse(piece, is_last)
-        except expat.ExpatError as error:
+        except (expat.ExpatError, LookupError, ValueError) as error:  # the latter of encodings that expat does not know
             return _refuse(f"is no whole XML ({error})")
         except FetchFailed as error:
             return error

@@ -99,6 +99,9 @@ def test_lines_over_the_border_of_two_pieces_are_whole() -> None:
         (b'{"urls": []}', 0),
         (URLSET.encode()[: URLSET.encode().index(b"<!-- none")], 1),
         (URLSET.replace("<!-- none -->", "&nbsp;").encode(), 1),
+        (URLSET.replace("UTF-8", "Shift_JIS").encode(), 0),  # ValueError
+        (URLSET.replace("UTF-8", "rot13").encode(), 0),  # LookupError
+        (URLSET.replace("UTF-8", "idna").encode(), 0),  # UnicodeError
         (gzip.compress(URLSET.encode())[:-9], 2),
         (b"\x1f\x8bnothing of the kind", 0),
         (BOMB.encode(), 0),
@@ -106,7 +109,23 @@ def test_lines_over_the_border_of_two_pieces_are_whole() -> None:
         (b"<urlset><url><loc>" + b"<a>" * 100, 0),
         (A.encode() + b"\nno address\n" + A.encode(), 1),
     ],
-    ids=["html", "rss", "pdf", "json", "torn", "entity", "torn-gzip", "no-gzip", "bomb", "outside", "deep", "lines"],
+    ids=[
+        "html",
+        "rss",
+        "pdf",
+        "json",
+        "torn",
+        "entity",
+        "shift-jis",
+        "rot13",
+        "idna",
+        "torn-gzip",
+        "no-gzip",
+        "bomb",
+        "outside",
+        "deep",
+        "lines",
+    ],
 )
 def test_what_is_broken_gives_what_could_be_read_and_a_code(body: bytes, found: int) -> None:
     entries, code = read(body)
