@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 # U+0000 to U+001F without tab and line feed, DEL, the C1 controls, and the two noncharacters of the basic plane.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# Normalising sorts each run of combining marks, which takes the square of its length. Unicode's Stream-Safe Text Format
+# (UAX 15) lets none grow longer than this and puts a joiner, which nobody sees, between the parts.
+_LONGEST_RUN = 30
+_JOINER = "\u034f"
+# Where such a run may be: quick to find, and holds more than marks.
+_MAY_BE_MARKS = re.compile(r"[^\w\s!-~\u00a1-\u02ff\u2010-\u205e\u2190-\u2bff\u3001-\u3029\ufe30-\uffef]{31,}")
 
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA_HANGUL = re.compile("[\u3040-\u30ff\u1100-\u11ff\uac00-\ud7af]")
@@ -40,11 +47,30 @@ _SURE_BAD_SHARE = 0.2
 
 
 def clean_text(text: str) -> str:
-    """`text` without control characters, lone surrogates as U+FFFD, every line end as `\\n`, in NFC."""
+    """`text` without control characters, lone surrogates as U+FFFD, every line end as `\\n`, in NFC, with a joiner in
+    runs of more than 30 combining marks."""
     text = _LINE_ENDS.sub("\n", text)
     text = _CONTROLS.sub("", text)
+    if text.isascii():
+        return text
     text = _SURROGATES.sub("\ufffd", text)
-    return unicodedata.normalize("NFC", text)
+    whole = unicodedata.normalize("NFC", _part_marks(text))
+    return unicodedata.normalize("NFC", _part_marks(whole))  # a letter may have given marks back: ǖ and a dot below
+
+
+def _part_marks(text: str) -> str:
+    return _MAY_BE_MARKS.sub(lambda found: "".join(_iter_parted(found[0])), text)
+
+
+def _iter_parted(run: str) -> Iterator[str]:
+    length = 0
+    for character in run:
+        plain = unicodedata.normalize("NFD", character)
+        length = length + len(plain) if unicodedata.combining(plain[0]) else 0
+        if length > _LONGEST_RUN:
+            yield _JOINER
+            length = len(plain)
+        yield character
 
 
 def detect_language(text: str) -> str | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,11 @@ from hypothesis import strategies as st
 
 from kb.text import clean_text, detect_language, detect_wide_encoding
 
+JOINER = "\u034f"
+# Long runs of marks in any order among it, letters that give marks back, and those that only marks come apart into.
+MARKS = st.lists(
+    st.sampled_from([*"ǖea가\u0f73\u0f81\u0344\u0301\u0323", "\u0301\u0323" * 20, "\u0344" * 16]), max_size=12
+)
 ANY_TEXT = st.text(st.characters(codec=None, categories=None))
 
 
@@ -28,13 +34,27 @@ def test_clean_text(raw: str, clean: str) -> None:
     assert clean_text(raw) == clean
 
 
-@given(ANY_TEXT)
+@given(ANY_TEXT | MARKS.map("".join))
 def test_clean_text_is_clean_and_stays_so(text: str) -> None:
     clean = clean_text(text)
     assert clean_text(clean) == clean
     assert unicodedata.is_normalized("NFC", clean)
     assert not any(unicodedata.category(character) in {"Cc", "Cs"} for character in clean if character not in "\n\t")
     clean.encode()
+
+
+@pytest.mark.parametrize("marks", ["\u0323", "\u0301\u0323", "\u0f73", "\u0344"])
+def test_a_run_of_marks_is_parted_and_costs_what_it_is_long(marks: str) -> None:
+    before = process_time()
+    clean = clean_text("e" + marks * 100_000)
+    assert process_time() - before < 10  # a second; of alternating marks, sorted as one run, it was an hour
+    assert max(len(unicodedata.normalize("NFD", run)) for run in clean.split(JOINER)) <= 32
+    assert clean.count("\u0323") == marks.count("\u0323") * 100_000 - (clean[0] == "ẹ")
+
+
+def test_a_few_marks_stay_as_they_are() -> None:
+    text = "e" + "\u0316" * 30 + "——……" * 20 + "字"
+    assert clean_text(text) == text
 
 
 @pytest.mark.parametrize(
