@@ -12,6 +12,7 @@ import re
 from retrieval.citations import LONGEST_MARKER, MARKER, list_named
 
 FENCE = "```"
+SLICE = 2_048  # characters that are looked at together
 SPECIAL = re.compile(r"[`\[【［]|\s")
 CODE = re.compile(r"`[^`\n]+`")
 # may become a marker
@@ -34,6 +35,11 @@ class MarkerStream:
         self._wanted: re.Pattern[str] | None = None  # without it more of the same settles nothing
 
     def feed(self, text: str) -> str:
+        """A server that does not stream sends its whole answer at once; what is held must stay short, for each stretch
+        that is taken off copies the rest."""
+        return "".join(self._feed(text[at : at + SLICE]) for at in range(0, len(text), SLICE))
+
+    def _feed(self, text: str) -> str:
         self._held += text
         if self._wanted is not None and not self._wanted.search(text):
             return ""
@@ -60,6 +66,12 @@ class MarkerStream:
 
     def _take(self) -> str:
         """The next settled stretch of what is held; empty when more must come first."""
+        while (piece := self._take_once()) is None:
+            pass
+        return piece
+
+    def _take_once(self) -> str | None:
+        """None for a marker that is dropped: a model may write thousands in a row."""
         if self._fenced:
             return self._take_code()
         special = SPECIAL.search(self._held)
@@ -71,11 +83,12 @@ class MarkerStream:
             return self._take_backtick()
         if marker := MARKER.match(self._held):
             self._held = self._held[marker.end() :]
-            return self._renumber(marker) or self._take()
+            return self._renumber(marker) or None
         if OPENING.match(self._held) or not self._held.strip():
             return ""
-        space = self._held[: len(self._held) - len(self._held.lstrip())]
-        return self._cut(len(space.rstrip(" \t")) or len(space) or 1)  # the gap of a marker goes with it
+        blank = self._held[: len(self._held) - len(self._held.lstrip())]
+        # a gap behind other white space goes with its marker, if one follows
+        return self._cut(len(blank.rstrip(" \t")) or len(blank) or 1)
 
     def _take_backtick(self) -> str:
         if self._held.startswith(FENCE):

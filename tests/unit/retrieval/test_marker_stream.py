@@ -27,7 +27,19 @@ ANSWERS = [
     "a line\n [9]\u3000 [9] and\n\t[2]",
     "all [1-3], both【2–3】, a note [^2], [3-1] and [0-9]+",
     "in one [" + "1, 2, " * 20 + "3]",
+    "】\n\t[9]雾",
+    "a\u3000  [9] b",
+    "[9]" * 2_000 + "[1]",
 ]
+
+
+# Whole markers among it, and every kind of white space before them.
+PIECES = st.lists(
+    st.sampled_from(
+        [*"a。 \n\t\u3000[]1239,-^【】`", "[1]", "[9]", "[1-3]", "[^2]", " [2]", "  [9]", "\n [9]", "[1, 9]", "```"]
+    ),
+    max_size=30,
+).map("".join)
 
 
 def stream(answer: str, sizes: list[int]) -> list[str]:
@@ -46,7 +58,7 @@ def test_the_pieces_together_are_the_checked_answer(answer: str, size: int) -> N
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="a。 \n[]1239,-^【】`", max_size=40), st.lists(st.integers(1, 5), min_size=1, max_size=5))
+@given(PIECES, st.lists(st.integers(1, 5), min_size=1, max_size=5))
 def test_whatever_is_written_in_whatever_pieces(answer: str, sizes: list[int]) -> None:
     assert "".join(stream(answer, sizes)) == resolve_citations(answer, PASSAGES).text
 
