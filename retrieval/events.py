@@ -19,6 +19,7 @@ from retrieval.tool_calls import SURROGATE, CallPart, ToolCall, read_parts
 
 DONE = b"[DONE]"  # the data of the event that ends a stream; not every server sends it
 LONGEST_EVENT = 1_000_000  # bytes: no chat server sends such a line, a broken one may send nothing else
+MOST_TOKENS = 2**31 - 1  # of one answer; a larger number is none, and no JSON of ours could hold some
 SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,40}")
 
 
@@ -171,6 +172,6 @@ def _read_usage(usage: object) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")]
-    if not all(isinstance(count, int) for count in counts):
+    if not all(isinstance(count, int) and 0 <= count <= MOST_TOKENS for count in counts):
         return None
     return Usage(prompt_tokens=int(counts[0] or 0), completion_tokens=int(counts[1] or 0))

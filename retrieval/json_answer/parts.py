@@ -55,9 +55,9 @@ def iter_inner(part: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
 
 
 def read_pointer(ref: str) -> Location:
-    """The location that `#` or `#/…` points to."""
-    keys = ref.removeprefix("#").split("/")[1:]
-    return tuple(unquote(key).replace("~1", "/").replace("~0", "~") for key in keys)
+    """The location that `#` or `#/…` points to, read as `referencing` reads it: `%2F` is a `/` like any other."""
+    keys = unquote(ref.removeprefix("#")).split("/")[1:]
+    return tuple(key.replace("~1", "/").replace("~0", "~") for key in keys)
 
 
 def write_pointer(location: Location) -> str:

@@ -7,7 +7,7 @@ that goes back and forth), so steps are counted and patterns have a time limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from time import perf_counter, thread_time
 from typing import Any
@@ -23,6 +23,19 @@ MOST_WRITTEN_OUT = 10_000  # parts of all patterns together, repetitions written
 MOST_STEPS = 100_000  # keywords looked at: mostly a second or less
 CHECK_S = 2.0  # of the processor: a step may name a thousand properties, or write a long value into what is wrong
 PATTERN_S = 0.5  # for all patterns of one check together
+
+# Keywords with schemas in them that one of the drafts does not know.
+UNSURE = frozenset(
+    {
+        "$defs",
+        "dependentSchemas",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "contentSchema",
+        "prefixItems",
+        "additionalItems",
+    }
+)
 
 Keyword = Callable[..., Iterator[Any] | None]
 
@@ -46,12 +59,18 @@ class ResponseSchema:
         self.schema = schema
         check_parts(schema)
         self._kind: Any = validator_for(schema, default=Draft202012Validator)
-        try:
-            self._kind.check_schema(schema, format_checker=None)
-        except exceptions.SchemaError as error:
-            place = tuple(str(key) for key in error.absolute_path)
-            raise refuse_schema(place, f"is no JSON Schema: it breaks {error.validator} of the draft") from None
+        for location, part in _iter_unseen(schema):
+            try:
+                self._kind.check_schema(part, format_checker=None)
+            except exceptions.SchemaError as error:
+                place = (*location, *(str(key) for key in error.absolute_path))
+                raise refuse_schema(place, f"is no JSON Schema: it breaks {error.validator} of the draft") from None
         _check_patterns(schema)
+
+    @property
+    def keywords(self) -> Set[str]:
+        """Those by which the schema's draft judges a value: it passes over any other."""
+        return frozenset(self._kind.VALIDATORS)
 
     def check_size(self, window: int | None) -> None:
         """Raises InvalidInput (`bad_response_schema`) where it takes more than a quarter of the chat model's window."""
@@ -68,6 +87,7 @@ class ResponseSchema:
         from jsonschema import exceptions
         from jsonschema.validators import extend
         from referencing import Registry
+        from referencing.exceptions import Unresolvable
 
         meter = _Meter()
         replaced = {name: meter.count(check) for name, check in self._kind.VALIDATORS.items()}
@@ -77,9 +97,17 @@ class ResponseSchema:
             error = exceptions.best_match(checker.iter_errors(value))
         except RecursionError:
             return Misfit(place="#: it is nested too deep")
+        except Unresolvable:  # `check_parts` reads pointers as the library does: none is known that comes here
+            raise refuse_schema((), "has a $ref that leads nowhere") from None
         if error is None:
             return None
         return Misfit(place=write_pointer(tuple(str(key) for key in error.absolute_schema_path)))
+
+
+def _iter_unseen(schema: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
+    """The whole, and the schemas that a draft may not look for where they stand, though `$ref` may."""
+    yield (), schema
+    yield from ((at, part) for at, part in list_parts(schema).items() if not UNSURE.isdisjoint(at[-2:]))
 
 
 class _Meter:

@@ -81,6 +81,8 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
         ),
         ({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": None}}, ChatPiece()),
         ({"choices": [], "usage": 3}, ChatPiece()),
+        ({"choices": [], "usage": {"prompt_tokens": 2**63, "completion_tokens": 2}}, ChatPiece()),
+        ({"choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": 2}}, ChatPiece()),
     ],
 )
 def test_read_piece(body: object, piece: ChatPiece) -> None:

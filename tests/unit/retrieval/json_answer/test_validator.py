@@ -60,6 +60,13 @@ def refuse(schema: dict[str, Any]) -> str:
         (nest(DEEPEST + 1), "#"),
         ({"enum": [nest(DEEPEST)]}, "#"),
         ({"$ref": "#"}, "#"),
+        # what draft 7 does not look for, though `$ref` may lead there
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "$defs": {"a": {"maxLength": "5"}}},
+            "#/$defs/a/maxLen",
+        ),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": [{"type": 5}]}, "#/prefixItems/0/type"),
+        ({"additionalItems": {"pattern": 1}}, "#/additionalItems/pattern"),
         ({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}}, "#/$defs/"),
     ],
 )
@@ -97,6 +104,18 @@ def test_what_may_be_asked_for(schema: dict[str, Any]) -> None:
 def test_a_value_is_held_against_it(value: object, place: str | None) -> None:
     found = ResponseSchema(PRICE).find_misfit(value)
     assert (found.place if found else None) == place
+
+
+@pytest.mark.parametrize("ref", ["#/$defs/a~1b", "#/$defs/a%7E1b", "#/$defs/票", "#/$defs/%E7%A5%A8"])
+def test_pointers_are_read_as_the_library_reads_them(ref: str) -> None:
+    schema = ResponseSchema({"$defs": {"a/b": {"type": "string"}, "票": {"type": "string"}}, "$ref": ref})
+    assert schema.find_misfit("x") is None
+    assert schema.find_misfit(1) is not None
+
+
+@pytest.mark.parametrize("ref", ["#/$defs/a%2Fb", "#/$defs/a/b"])
+def test_an_escaped_bar_parts_keys_like_any_other(ref: str) -> None:
+    assert refuse({"$defs": {"a/b": {"type": "string"}}, "$ref": ref}).startswith("#/$ref points to a place")
 
 
 def test_each_draft_is_read_by_its_own_rules() -> None:

@@ -89,3 +89,21 @@ def test_what_a_grammar_may_not_know_is_left_out_and_never_narrower() -> None:
     assert sent == {"title": "t", "anyOf": [{"type": "string", "minLength": 1}, {"type": "string"}]}
     wrapper = wrap({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]})
     assert (takes(wrapper, [1, "a"]), takes(wrapper, ["a"])) == (True, False)
+
+
+DRAFT_7 = {"$schema": "http://json-schema.org/draft-07/schema#"}
+
+
+def test_what_a_draft_does_not_know_says_nothing() -> None:
+    wrapper = wrap(DRAFT_7 | {"prefixItems": [{"type": "integer"}], "items": {"type": "string"}})
+    assert (takes(wrapper, ["a"]), takes(wrapper, [1])) == (True, False)
+    beside = {
+        "definitions": {"a": {"type": "string"}},
+        "properties": {"b": {"$ref": "#/definitions/a", "type": "null"}},
+    }
+    assert takes(wrap(DRAFT_7 | beside), {"b": "x"})
+
+
+def test_a_pointer_to_what_is_left_out_is_left_out() -> None:
+    wrapper = wrap({"not": {"type": "null"}, "properties": {"a": {"$ref": "#/not", "type": "string"}}})
+    assert (takes(wrapper, {"a": "x"}), takes(wrapper, {"a": 1})) == (True, False)
