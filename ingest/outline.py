@@ -12,6 +12,7 @@ from kb.types import Heading
 LEAD = re.compile(r"[ \t\u3000#>*_]*\Z")
 TAIL = re.compile(r"[ \t\u3000#*_]*(?=\n|\Z)(?:\n[ \t]*(?:={2,}|-{2,})[ \t]*(?=\n|\Z))?")
 DEEPEST = 8
+LONGEST_TITLE = 300  # the path stands in each chunk below
 SEPARATOR = " > "
 
 
@@ -33,7 +34,7 @@ def outline_headings(text: str, headings: Sequence[Heading]) -> list[HeadingLine
         if not reached <= heading.start < heading.end <= len(text) or not text[heading.start : heading.end].strip():
             continue
         above = [entry for entry in above if entry[0] < heading.level][-DEEPEST + 1 :]
-        above.append((heading.level, " ".join(heading.title.split())))
+        above.append((heading.level, " ".join(heading.title.split())[:LONGEST_TITLE].rstrip()))
         start, end = widen_heading(text, heading, reached)
         lines.append(HeadingLine(start=start, end=end, path=SEPARATOR.join(title for _, title in above if title)))
         reached = end

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.html_facts import choose_language, find_date, find_headline, read_title, squeeze
 from ingest.loaders.html_markup import is_deep, read_markup
-from ingest.loaders.html_parsers import ask_parser
 from ingest.loaders.html_tree import HeadedText, keep_lines, render_body
 from ingest.loaders.limits import LoadLimits
+from ingest.loaders.parsers import ask_parser
 from ingest.loaders.plain import check_has_text, whole_page
 from kb.text import clean_text
 from kb.types import Heading, ParsedDocument

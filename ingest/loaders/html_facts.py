@@ -7,7 +7,7 @@ from datetime import date
 from html import unescape
 from typing import TYPE_CHECKING
 
-from ingest.loaders.html_parsers import ask_parser
+from ingest.loaders.parsers import ask_parser
 from kb.text import clean_text, detect_language
 
 if TYPE_CHECKING:

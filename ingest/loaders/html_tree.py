@@ -21,6 +21,7 @@ _SPACES = re.compile(r"\s+")
 _POINTER = re.compile(
     r"(?:related|read more|相关阅读|相关新闻|延伸阅读|推荐阅读|更多阅读)\s?[:：]\s?.{1,200}(?<![.。!！])", re.IGNORECASE
 )
+_LONGEST_TITLE = 300  # it stands above each of its chunks, and may be the document's
 _LEVEL = re.compile(r"h([1-6])")
 
 
@@ -58,7 +59,8 @@ def render_body(body: Element) -> HeadedText:
         if not text or _POINTER.fullmatch(text):
             continue
         if block.level:
-            headings.append(Heading(start=offset, end=offset + len(text), level=block.level, title=text))
+            title = text[:_LONGEST_TITLE].rstrip()
+            headings.append(Heading(start=offset, end=offset + len(text), level=block.level, title=title))
         parts.append(text)
         offset += len(text) + 1
     return HeadedText(text="\n".join(parts), headings=tuple(headings))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.html import extract_everything
 from ingest.loaders.html_markup import is_deep
-from ingest.loaders.html_parsers import ask_parser
 from ingest.loaders.html_tree import HeadedText, render_body
+from ingest.loaders.parsers import ask_parser
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element

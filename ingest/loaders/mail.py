@@ -31,8 +31,9 @@ _SUBJECT = "Subject"
 _SEVEN_BIT = re.compile(r"utf-?7|hz(?:-gb-2312)?|iso-2022-[a-z0-9-]+", re.IGNORECASE)
 _SAYS_NOTHING = frozenset({"us-ascii", "ascii"})  # which the bytes that are at stake are not
 _DEEPEST = 100
-_FOLD = re.compile(r"\s*[\r\n]+\s*")
+_FOLD = re.compile(r"(?<!\s)\s*[\r\n]+\s*")  # from the first of a run: tried from each, it would take its square
 _LONGEST_HEADER = 2_000
+_LONGEST_PARAMETERS = 20_000
 
 
 def load_mail(path: Path, limits: LoadLimits) -> ParsedDocument:
@@ -90,6 +91,7 @@ class _Parts:
         """The words of a part and of those in it. Raises DocumentFailed (`parse_limit`)."""
         if depth > _DEEPEST:
             raise DocumentFailed("parse_limit", f"parts are nested more than {_DEEPEST} deep")
+        _check_headers(part)
         name = part.get_filename()
         kind = part.get_content_type()
         if depth and (name or part.get_content_disposition() == "attachment" or kind == "message/rfc822"):
@@ -123,6 +125,13 @@ class _Parts:
             return ""
         self._limits.check_characters(len(payload) // 8)
         return decode_part(payload, part.get_content_charset())
+
+
+def _check_headers(part: Message) -> None:
+    """Raises DocumentFailed (`parse_limit`): reading the parameters of a header takes the square of its length."""
+    longest = max(len(str(part.get(name, ""))) for name in ("Content-Type", "Content-Disposition"))
+    if longest > _LONGEST_PARAMETERS:
+        raise DocumentFailed("parse_limit", f"a header of a part has more than {_LONGEST_PARAMETERS:,} characters")
 
 
 def _iter_parts(part: Message) -> Iterator[Message]:

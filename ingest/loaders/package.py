@@ -6,13 +6,11 @@ The libraries unpack whole parts into memory and trust what they find, so a file
 from __future__ import annotations
 
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from kb.errors import DocumentFailed
 
@@ -29,36 +27,19 @@ _READ_AT_ONCE = 1 << 20
 _DECLARATION = re.compile(rb"<\0?!\0?D\0?O\0?C\0?T\0?Y\0?P\0?E")
 _OVERLAP = 20
 
-# What zipfile, lxml and the readers of these formats let through on damaged files.
-_ODD_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BadZipFile,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,  # lxml's and ElementTree's error about broken XML is one
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-
 
 @contextmanager
-def reading(kind: str, *own_errors: type[Exception]) -> Iterator[None]:
-    """Whatever breaks inside is the file's fault; `own_errors` are the reader's, which derive from Exception alone.
+def reading(kind: str) -> Iterator[None]:
+    """Whatever breaks inside is the file's fault: zipfile, lxml and the readers of these formats let through what goes
+    wrong in them, among it errors that derive from Exception alone (LZMAError, those of openpyxl) and StopIteration.
 
-    Raises DocumentFailed (`file_malformed`).
+    Raises DocumentFailed (`file_malformed`, or what is raised inside), MemoryError, RecursionError.
     """
     try:
         yield
-    except RecursionError:
+    except (DocumentFailed, MemoryError, RecursionError):
         raise
-    except _ODD_ERRORS + own_errors as error:
+    except Exception as error:  # a stranger's code
         detail = f"this file is damaged or no {kind}: {type(error).__name__} while reading it"
         raise DocumentFailed("file_malformed", detail) from error
 

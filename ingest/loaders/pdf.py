@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.ocr import ENCODING, read_page_image
+from ingest.loaders.parsers import ask_parser
 from ingest.loaders.pdf_columns import measure_fills
 from ingest.loaders.pdf_fonts import find_headings
 from ingest.loaders.pdf_furniture import find_furniture
@@ -195,5 +196,6 @@ def _lay_out(texts: Sequence[str], verdicts: Sequence[PageVerdict]) -> tuple[str
 
 def _read_title(document: PdfDocument) -> str | None:
     """The title in the metadata, unless it is a file name or a number that some program left there."""
-    title = clean_text(document.get_metadata_value("Title"))[:LONGEST_TITLE].strip()
+    told = ask_parser(lambda: str(document.get_metadata_value("Title")))
+    title = clean_text(told or "")[:LONGEST_TITLE].strip()
     return title if title and not _BAD_TITLE.search(title) and "\ufffd" not in title else None

@@ -8,9 +8,11 @@ order here. All lengths are points, x to the right, y upwards.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import neg
 from statistics import median
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ _FULL = 0.8
 _MOST_UNEQUAL = 1.25  # the widest column as a multiple of the narrowest
 _LEAST_BESIDE = 0.3  # of the height of the lower of two columns
 _MOST_COLUMNS = 4
+_WIDEST = 15_000  # no page is wider than 14,400; what stands farther out would be counted bucket by bucket
 SLACK = 2.0  # glyphs reach over the edge of their column
 _WRONG_TURNS = 0.3  # changes of column, as a share of the lines, of a page that is drawn across its columns
 _SAME_FONT = 0.87  # heights that differ more are of another size
@@ -78,6 +81,8 @@ def find_gutters(rects: Sequence[Box]) -> list[Strip]:
     if len(rects) < _LEAST_RECTS:
         return []
     left, right = min(rect.left for rect in rects), max(rect.right for rect in rects)
+    if right - left > _WIDEST:
+        return []
     cover = _measure_cover(rects, left, right)
     usual = median(count for count in cover if count)
     most = _MOST_ACROSS * usual
@@ -166,16 +171,17 @@ def _is_drawn_wrong(lines: Sequence[Line]) -> bool:
 def _sort_lines(lines: Sequence[Line], columns: int) -> list[Line]:
     """Down each column in turn; a line across the columns ends them, and what stands below it begins anew."""
     across = sorted((line for line in lines if line.column is None), key=lambda line: -line.box.top)
-    left = [line for line in lines if line.column is not None]
+    reached = list(accumulate((bar.box.top - bar.height / 2 for bar in across), min))
+    above: list[list[Line]] = [[] for _ in range(len(across) + 1)]
+    for line in lines:
+        if line.column is not None:
+            above[bisect_left(reached, -line.box.bottom, key=neg)].append(line)
     ordered: list[Line] = []
-    for bar in [*across, None]:
-        above = [line for line in left if bar is None or line.box.bottom >= bar.box.top - bar.height / 2]
-        left = [line for line in left if line not in above]
+    for place, stretch in enumerate(above):
         for number in range(columns):
-            column = [line for line in above if line.column == number]
+            column = [line for line in stretch if line.column == number]
             ordered += sorted(column, key=lambda line: -line.box.bottom)
-        if bar is not None:
-            ordered.append(bar)
+        ordered += across[place : place + 1]
     return ordered
 
 

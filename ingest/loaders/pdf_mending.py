@@ -9,18 +9,18 @@ the pages into a new file. Either way it is pdfium that reads the text, for pypd
 from __future__ import annotations
 
 import re
-import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.loaders.limits import LoadLimits
+from ingest.loaders.parsers import ask_parser
 from kb.tokens import HAN
 
 if TYPE_CHECKING:
-    from pypdf import PdfReader
+    from pypdf import PageObject, PdfReader, PdfWriter
 
 _MOST_BYTES = 64 * 1024 * 1024  # it is held in memory three times over
 _MOST_CATALOGS = 20
@@ -30,21 +30,6 @@ _PAGE_TREE = re.compile(rb"/Type\s{0,3}/Pages\b")
 _PAGE_COUNT = re.compile(rb"/Count\s{1,3}(\d{1,8})\b")
 _OBJECT_BYTES = 1024  # from the head of a catalog to its type
 _BLANK = (612.0, 792.0)  # points: a page that could not be carried over keeps its place
-
-# What pypdf lets through on damaged files besides errors of its own: it trusts the types of what it finds.
-_ODD_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 # What is left of a text when the character maps of its fonts are lost: letters of scripts that nobody mixes, accented
 # ones among Han, or hardly any letters at all. Sound pages of the same files stay under 0.005.
@@ -93,15 +78,15 @@ def is_misread(text: str) -> bool:
 def describe_encryption(path: Path) -> str:
     """What it is encrypted with, as far as can be told: `AES-256`, `RC4, 128 bits`, …; empty when it cannot."""
     from pypdf import PdfReader
-    from pypdf.errors import DependencyError, PyPdfError
+    from pypdf.errors import DependencyError
 
-    try:
-        reader = PdfReader(path, strict=False)
-        return _name_cipher(reader)
-    except DependencyError:  # it knows the cipher and lacks the library to try the empty password
-        return "AES"
-    except (PyPdfError, *_ODD_ERRORS):
-        return ""
+    def ask() -> str:
+        try:
+            return _name_cipher(PdfReader(path, strict=False))
+        except DependencyError:  # it knows the cipher and lacks the library to try the empty password
+            return "AES"
+
+    return ask_parser(ask) or ""
 
 
 def count_locked_pages(path: Path, limits: LoadLimits) -> int:
@@ -131,21 +116,23 @@ def _find_root(data: bytes) -> bytes | None:
 
 def _rewrite_pages(data: bytes, limits: LoadLimits) -> bytes | None:
     from pypdf import PdfReader, PdfWriter
-    from pypdf.errors import DependencyError, PyPdfError
 
-    try:
-        reader = PdfReader(BytesIO(data), strict=False)
-        limits.check_pages(len(reader.pages))
-        writer = PdfWriter()
-        for number in range(len(reader.pages)):
-            try:
-                writer.add_page(reader.pages[number])
-            except (PyPdfError, *_ODD_ERRORS):
-                writer.add_blank_page(*_BLANK)
-        target = BytesIO()
-        writer.write(target)
-    except (PyPdfError, DependencyError, *_ODD_ERRORS):
+    reader = ask_parser(lambda: PdfReader(BytesIO(data), strict=False))
+    count = ask_parser(lambda: len(reader.pages)) if reader is not None else None
+    if reader is None or count is None:
         return None
+    limits.check_pages(count)
+    pages = (ask_parser(partial(reader.pages.__getitem__, number)) for number in range(count))
+    return ask_parser(lambda: _write_pages(PdfWriter(), pages))
+
+
+def _write_pages(writer: PdfWriter, pages: Iterable[PageObject | None]) -> bytes:
+    """Raises whatever pypdf raises."""
+    for page in pages:
+        if page is None or ask_parser(partial(writer.add_page, page)) is None:
+            writer.add_blank_page(*_BLANK)
+    target = BytesIO()
+    writer.write(target)
     return target.getvalue()
 
 

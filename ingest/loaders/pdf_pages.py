@@ -140,7 +140,7 @@ def _cut_line(glyphs: _Glyphs, text: str, one: tuple[LineSpan, Line], gutter: St
 
 
 def _measure_line(glyphs: _Glyphs, span: LineSpan) -> Line | None:
-    text = clean_text(span.text)
+    text = clean_text(span.text).strip()
     if not text:
         return None
     first, last = glyphs.locate(span.start), glyphs.locate(span.end - 1)

@@ -30,16 +30,7 @@ def load_sheets(path: Path, limits: LoadLimits) -> ParsedDocument:
     `parse_limit`.
     """
     check_office(path, KIND)
-    from openpyxl.utils import exceptions
-
-    own_errors = (
-        exceptions.CellCoordinatesException,
-        exceptions.IllegalCharacterError,
-        exceptions.InvalidFileException,
-        exceptions.NamedRangeException,
-        exceptions.SheetTitleException,
-    )
-    with reading(KIND, *own_errors), path.open("rb") as file, warnings.catch_warnings():
+    with reading(KIND), path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what openpyxl leaves out: nothing of it is text
         reader = _open_reader(file)
         with closing(reader.archive):

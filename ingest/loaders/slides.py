@@ -40,9 +40,7 @@ def load_slides(path: Path, limits: LoadLimits) -> ParsedDocument:
     `parse_limit`.
     """
     check_office(path, KIND)
-    from pptx.exc import PythonPptxError
-
-    with reading(KIND, PythonPptxError):
+    with reading(KIND):
         part = _open_part(path)
         slides = list(part.presentation.slides)
         limits.check_pages(len(slides))

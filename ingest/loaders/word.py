@@ -46,10 +46,7 @@ def load_word(path: Path, limits: LoadLimits) -> ParsedDocument:
     Raises DocumentFailed: `file_encrypted`, `file_malformed`, `no_text`, `text_too_large`, `parse_limit`.
     """
     check_office(path, KIND)
-    from docx.exceptions import PythonDocxError
-    from docx.opc.exceptions import OpcError
-
-    with reading(KIND, PythonDocxError, OpcError):
+    with reading(KIND):
         part = _open_part(path)
         lines = TextLines(limits)
         body = _Body(lines, Styles(part.styles.element), Numbering(_find_related(part, NUMBERS)))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from io import BytesIO
+from lzma import LZMAError
 from pathlib import Path
+from zipfile import ZIP_LZMA, ZipFile
 
 import pytest
 from fakes.office_files import (
@@ -257,6 +260,33 @@ def test_errors_of_the_libraries_own_are_the_files_fault(pool: ParserPool, tmp_p
     assert parse_to_outcome(pool, tmp_path, packed, DOCX) == "file_malformed"
     packed = replace_in(WRITERS[XLSX](), MAIN_PARTS[XLSX], b'r="A1"', b'r="1A"')
     assert parse_to_outcome(pool, tmp_path, packed, XLSX) in {"file_malformed", "s\nthe words of it"}
+
+
+@KINDS
+def test_damage_that_only_its_own_library_names(pool: ParserPool, tmp_path: Path, media_type: str) -> None:
+    target = BytesIO()
+    with ZipFile(BytesIO(WRITERS[media_type]())) as whole, ZipFile(target, "w", ZIP_LZMA) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+        place = archive.getinfo(MAIN_PARTS[media_type]).header_offset + len(MAIN_PARTS[media_type]) + 30
+    packed = bytearray(target.getvalue())
+    packed[place + 15 : place + 60] = b"\xff" * 45
+    with ZipFile(BytesIO(packed)) as archive, pytest.raises(LZMAError):  # which derives from Exception alone
+        archive.read(MAIN_PARTS[media_type])
+    assert parse_to_outcome(pool, tmp_path, bytes(packed), media_type) == "file_malformed"
+
+
+def test_an_e_book_that_names_no_package(pool: ParserPool, tmp_path: Path) -> None:
+    packed = replace_in(WRITERS[EPUB](), "META-INF/container.xml", b"<rootfile ", b"<rootfil ")
+    assert parse_to_outcome(pool, tmp_path, packed, EPUB) == "file_malformed"
+
+
+def test_headers_without_end(pool: ParserPool, tmp_path: Path) -> None:
+    """Their parameters would be read in the square of their length."""
+    mail = b"From: a@b\nContent-Type: text/plain; " + b"x; " * 1_000_000 + b"\n\nwords"
+    assert parse_to_outcome(pool, tmp_path, mail, MAIL) == "parse_limit"
+    mail = b"From: a@b\nSubject: s" + b"\x0c" * 300_000 + b"\n\nwords"
+    assert parse_to_outcome(pool, tmp_path, mail, MAIL) == "From: a@b\nSubject: s\nwords"
 
 
 def test_mail_in_mail_in_mail(pool: ParserPool, tmp_path: Path) -> None:

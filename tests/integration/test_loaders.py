@@ -253,6 +253,13 @@ def test_a_page_that_breaks_one_parser_is_left_to_the_others(tmp_path: Path, pag
     assert (found if isinstance(found, str) else found.text) == (text or "no_text")
 
 
+def test_a_headline_without_end_is_no_title(tmp_path: Path) -> None:
+    """It would stand above each chunk of the page."""
+    document = load(tmp_path, f"<body><h1>{'题' * 5_000}</h1><p>{'正文。' * 50}</p></body>", HTML)
+    assert document.title == "题" * 300
+    assert [(one.end, one.title) for one in document.headings] == [(5_000, "题" * 300)]
+
+
 # -- PDF ------------------------------------------------------------------------------------------------------------
 
 

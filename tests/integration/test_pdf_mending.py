@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from fakes.bare_pdf import bind_pdf
 from pypdf import PdfReader, PdfWriter
 
 from ingest.loaders import LoadLimits, load_document
@@ -141,3 +142,19 @@ def test_a_file_without_text_counts_its_pages(tmp_path: Path, pages: int, detail
 def test_a_scan_says_that_it_is_one() -> None:
     path = SAMPLES / "记录/2025-11-02 值班日志（扫描）.pdf"
     assert fail(path) == ("no_text", "no page has text: 1 scanned page without a text layer")
+
+
+def test_half_a_surrogate_pair_in_the_title_costs_no_more_than_the_title(tmp_path: Path) -> None:
+    words = b"BT /F 12 Tf 50 700 Td (The words of this page) Tj ET"
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream\n" % (len(words), words),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Title<FEFFD8000041>>>",
+    ]
+    path = tmp_path / "titled.pdf"
+    path.write_bytes(bind_pdf(objects).replace(b"/Root 1 0 R>>", b"/Root 1 0 R/Info 6 0 R>>"))
+    document = load(path)
+    assert (document.text, document.title) == ("The words of this page", None)

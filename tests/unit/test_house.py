@@ -60,9 +60,14 @@ EXCEPTIONS = {
     ): "what a stranger's reader raises fails its document",
     (
         "broad_except",
-        "ingest/loaders/html_parsers.py",
+        "ingest/loaders/parsers.py",
         "ask_parser",
     ): "what a parser raises on a page sends it to the next one",
+    (
+        "broad_except",
+        "ingest/loaders/package.py",
+        "reading",
+    ): "what a reader of zips or mail raises is its file's fault",
     ("broad_except", "ingest/loaders/reader.py", "_make_reader"): "likewise what importing or making it raises",
     ("environment", "api/cli/llm.py", "environ"): "vLLM is started with this one, and with its key in it",
     ("environment", "kb/config.py", "BaseSettings"): "the one reader of the environment",

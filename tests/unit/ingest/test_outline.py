@@ -43,3 +43,8 @@ def test_a_path_never_grows_without_end() -> None:
     headings = [Heading(start=4 * at, end=4 * at + 3, level=at, title=f"t{at}") for at in range(80)]
     longest = max(line.path.count(" > ") for line in outline_headings(text, headings))
     assert longest == 7
+
+
+def test_a_title_without_end_is_cut() -> None:
+    (line,) = outline_headings("字" * 5_000, [Heading(start=0, end=5_000, level=1, title="字" * 5_000)])
+    assert (line.end, line.path) == (5_000, "字" * 300)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from ingest.loaders.pdf_columns import Box, Line, find_gutters, measure_fills, place_lines
+from time import process_time
+
+import pytest
+
+from ingest.loaders.pdf_columns import Box, Line, Strip, find_gutters, measure_fills, place_lines
 from ingest.loaders.pdf_fonts import find_headings
 
 
@@ -38,6 +42,33 @@ def test_a_line_across_the_columns_ends_them() -> None:
     ordered = order([bar, *mixed])
     assert ordered is not None
     assert ordered == [*IN_ORDER, "bar", *(line.text.split()[0] for line in below)]
+
+
+def test_what_stands_above_a_line_across_is_told_of_many_such_lines() -> None:
+    bars = [write(f"bar{row} across", 50, 10_000 - 300 * row, width=420) for row in range(3)]
+    parts = [
+        write_column(f"{name}{row}", left, top=9_980 - 300 * row)
+        for row in range(3)
+        for name, left in (("l", 50), ("r", 270))
+    ]
+    drawn = [line for lines in zip(*parts, strict=True) for line in lines]
+    wanted = [line.text.split()[0] for row in range(3) for line in [bars[row], *parts[2 * row], *parts[2 * row + 1]]]
+    assert order([*bars[::-1], *drawn]) == wanted
+
+
+def test_a_page_of_many_lines_across_costs_what_it_is_long() -> None:
+    lines = [one for row in range(3_000) for one in (write("left", 50, -12 * row), write("right", 270, -12 * row))]
+    bars = [write(f"bar {row}", 50, -12 * row, width=420) for row in range(1_500)]
+    before = process_time()
+    placed = place_lines([*lines[::-1], *bars], [Strip(left=250, right=270)])
+    assert process_time() - before < 5  # a twentieth; each line held against each bar, it was a minute
+    assert placed is not None
+    assert len(placed) == 7_500
+
+
+@pytest.mark.parametrize("far", [1e9, 3.4e38])
+def test_a_page_wider_than_any_has_no_columns(far: float) -> None:
+    assert find_gutters([line.box for line in [*LEFT, *RIGHT, write("far out", far, 700)]]) == []
 
 
 def test_what_is_not_in_columns() -> None:
