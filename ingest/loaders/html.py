@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.loaders.html_facts import choose_language, find_date, find_headline, read_title, squeeze
-from ingest.loaders.html_markup import is_deep, read_markup
+from ingest.loaders.html_markup import is_deep, parse_page, read_markup
 from ingest.loaders.html_tree import HeadedText, keep_lines, render_body
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.parsers import ask_parser
@@ -111,9 +111,8 @@ def _extract_with_trafilatura(tree: HtmlElement) -> HeadedText | None:
 
 def _extract_with_resiliparse(markup: str, *, main_content: bool) -> HeadedText:
     from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.html import HTMLTree
 
-    tree = HTMLTree.parse(markup)
+    tree = parse_page(markup)
     text = str(extract_plain_text(tree, main_content=main_content, alt_texts=False, skip_elements=_HIDDEN))
     if len(text.strip()) < _LEAST_CONTENT:
         text = str(extract_plain_text(tree, main_content=False, alt_texts=False, skip_elements=_HIDDEN))

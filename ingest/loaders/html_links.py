@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
-from ingest.loaders.html_markup import check_attributes, decode_markup
+from ingest.loaders.html_markup import check_attributes, decode_markup, parse_page
 from ingest.web.page import LONGEST_URL, MOST_LINKS, PageLinks
 from kb.media_type import find_charset
 
@@ -36,11 +36,9 @@ def read_links(body: bytes, content_type: str | None, url: str) -> PageLinks:
 
     Raises DocumentFailed (`parse_limit`).
     """
-    from resiliparse.parse.html import HTMLTree
-
     markup = decode_markup(body, find_charset(content_type)).text  # uncleaned: an address is what its letters are
     check_attributes(markup)
-    root = HTMLTree.parse(markup).document
+    root = parse_page(markup).document
     if root is None:
         return PageLinks()
 

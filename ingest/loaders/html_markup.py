@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ingest.loaders.decoding import DecodedText, decode_as
 from kb.errors import DocumentFailed
 from kb.text import clean_text
+
+if TYPE_CHECKING:
+    from resiliparse.parse.html import HTMLTree
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,30})", re.IGNORECASE)
 _META_WITHIN = 4096
@@ -37,6 +41,20 @@ def decode_markup(data: bytes, charset: str | None = None) -> DecodedText:
     found = _META_CHARSET.search(data[:_META_WITHIN])
     meta = found[1].decode("ascii", errors="replace") if found else None
     return decode_as(data, charset, meta)
+
+
+def parse_page(markup: str) -> HTMLTree:
+    """lexbor's tree, which any text gives.
+
+    Raises MemoryError where memory runs out, and it fails by nothing else: some thousands of `<b>`, each with another
+    attribute, in turn with `<p>` are millions of elements, for every paragraph opens all of them before it once more.
+    """
+    from resiliparse.parse.html import HTMLParserException, HTMLTree
+
+    try:
+        return HTMLTree.parse(markup)
+    except HTMLParserException as error:
+        raise MemoryError(str(error)) from error
 
 
 def is_deep(markup: str) -> bool:

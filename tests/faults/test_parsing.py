@@ -376,6 +376,18 @@ def test_html_nested_200k_deep_ends_fast(real_pool: ParserPool, tmp_path: Path, 
     assert "marker" in outcome if tag in {"p", "li"} else outcome == "parse_limit"
 
 
+def test_a_page_that_grows_with_its_square_is_over_a_limit(tmp_path: Path) -> None:
+    """Each paragraph opens every unclosed `<b>` before it once more: 38 KB, five million elements."""
+    page = "".join(f"<b c={number}><p>" for number in range(3_000)) + "words of a sentence"
+    path = tmp_path / "page"
+    path.write_text(page, encoding="utf-8")
+    with ParserPool(replace(PATIENT, cpu_seconds=20)) as pool:
+        for ask in (lambda: pool.parse(path, HTML), lambda: pool.read_links(page.encode(), None, PAGE_URL)):
+            with pytest.raises(DocumentFailed) as caught:
+                ask()
+            assert caught.value.code == "parse_limit"
+
+
 def test_html_with_two_million_attributes(tmp_path: Path) -> None:
     """Bad input 46: refused for their number, not when its time is used up; over many tags they are nothing special."""
     path = tmp_path / "attributes.html"
