@@ -114,7 +114,7 @@ def _find_column(cell: Element, follows: int) -> int:
     """From 0, by its name (`AB12`), or that of the next cell."""
     column = 0
     for letter in (cell.get("r") or "").upper():
-        if not "A" <= letter <= "Z":
+        if not "A" <= letter <= "Z" or column > _WIDEST:  # of a million letters the number would take minutes
             break
         column = column * 26 + ord(letter) - ord("A") + 1
     return min(column, _WIDEST) - 1 if column else follows

@@ -245,6 +245,11 @@ def test_a_cell_at_the_end_of_every_row(pool: ParserPool, tmp_path: Path) -> Non
     assert parse_to_outcome(pool, tmp_path, write_sheet(rows), XLSX) == "parse_limit"
 
 
+def test_a_column_whose_name_has_no_end_is_the_last(pool: ParserPool, tmp_path: Path) -> None:
+    rows = b'<row r="1"><c r="%s1"><v>7</v></c></row>' % (b"A" * 2_000_000)
+    assert parse_to_outcome(pool, tmp_path, write_sheet(rows), XLSX) == "s\n7"
+
+
 def test_a_million_rows_end_within_limits(pool: ParserPool, tmp_path: Path) -> None:
     rows = b"".join(b'<row r="%d"><c r="A%d"><v>%d</v></c></row>' % (n, n, n) for n in range(1, 1_000_001))
     outcome = parse_to_outcome(pool, tmp_path, write_sheet(rows), XLSX)
