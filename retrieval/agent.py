@@ -184,7 +184,7 @@ class AgentWriter:
         """The checked answer. A model that only wants to search for ever has none, which is a refusal."""
         draft = await cite_answer(turn.text, talk.passages, talk.task, talk.usage)
         if draft.text:
-            return draft
+            return replace(draft, cut=turn.cut or turn.is_full)
         if not turn.calls:
             raise say_empty(self._model)
         return replace(draft, text=MISSING[talk.task.language], refused=True)
@@ -198,7 +198,7 @@ def _ask_for_json(talk: Talk, schema: ResponseSchema, said: Round | None) -> Jso
     """`said` is the round that ended without a call."""
     options, written = _choose_options(talk), None
     if said is not None and said.held.strip():
-        written = Written(text=said.held, usage=None, cut=is_cut(said.usage, options))
+        written = Written(text=said.held, usage=None, cut=said.cut or is_cut(said.usage, options))
     return JsonTask(
         task=talk.task,
         schema=schema,

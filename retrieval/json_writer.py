@@ -39,7 +39,7 @@ class Written:
 
     text: str
     usage: Usage | None
-    cut: bool  # by max_tokens, as far as the usage tells
+    cut: bool  # by max_tokens, as far as the server tells
     calls: bool = False
 
 
@@ -89,17 +89,17 @@ async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: ChatO
 
 async def _take(model: ChatModel, messages: Sequence[ChatMessage], options: ChatOptions) -> Written:
     pieces: list[str] = []
-    size, space, usage, calls = 0, 0, None, False
+    size, space, usage, calls, cut = 0, 0, None, False, False
     async with aclosing(model.stream(messages, options)) as stream:
         async for piece in stream:
             usage = piece.usage or usage
-            calls = calls or bool(piece.calls)
+            calls, cut = calls or bool(piece.calls), cut or piece.cut
             pieces.append(piece.text)
             size += len(piece.text)
             space = len(piece.text) - len(piece.text.rstrip()) + (0 if piece.text.strip() else space)
             if size > MOST_CHARACTERS or space > MOST_SPACE:
                 break
-    cut = size > MOST_CHARACTERS or is_cut(usage, options)
+    cut = cut or size > MOST_CHARACTERS or is_cut(usage, options)
     return Written(text="".join(pieces)[:MOST_CHARACTERS], usage=usage, cut=cut, calls=calls)
 
 

@@ -35,7 +35,7 @@ LEAST_ROOM = 64  # tokens: with less left for passages there is nothing to searc
 @dataclass(kw_only=True, slots=True)
 class Round:
     """One call of the model. `held` is text of which nobody knows yet what it is; `text` is the answer's. Where
-    `holds`, all of it is held."""
+    `holds`, all of it is held. `cut` is for one that stopped at `max_tokens`."""
 
     number: int
     offers: bool
@@ -44,11 +44,13 @@ class Round:
     held: str = ""
     calls: Sequence[ToolCall] = ()
     usage: Usage | None = None
+    cut: bool = False
 
     def take(self, piece: ChatPiece) -> str:
         """What of the answer may be shown now."""
         self.usage = piece.usage or self.usage
         self.calls = piece.calls or self.calls
+        self.cut = self.cut or piece.cut
         if self.offers and not self.text:
             self.held += piece.text
             return self.release() if len(self.held.strip()) >= HELD and not self.holds else ""

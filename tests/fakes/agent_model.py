@@ -24,11 +24,15 @@ def call_search(query: object, name: str = "search") -> ToolCall:
 
 class CallingChatModel(ScriptedChatModel):
     """Answers its n-th call with `rounds[n]`, the last one again and again: text piece by piece, then the calls.
-    `tokens` is what a figure costs where it counts; any other character costs a quarter."""
+    `tokens` is what a figure costs where it counts; any other character costs a quarter. What it writes is as long as
+    `max_tokens` where it `cuts`."""
 
-    def __init__(self, *rounds: Sequence[Written], window: int | None = None, tokens: float | None = None) -> None:
+    def __init__(
+        self, *rounds: Sequence[Written], window: int | None = None, tokens: float | None = None, cuts: bool = False
+    ) -> None:
         super().__init__(window=window, tokens=tokens)
         self.rounds = rounds
+        self.cuts = cuts
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
         self.counted += 1
@@ -50,7 +54,7 @@ class CallingChatModel(ScriptedChatModel):
                     self.given += 1
                     yield ChatPiece(text=piece)
             calls = [piece for piece in written if isinstance(piece, ToolCall)]
-            yield ChatPiece(usage=Usage(prompt_tokens=7, completion_tokens=len(written)), finished=True)
+            yield ChatPiece(usage=Usage(prompt_tokens=7, completion_tokens=len(written)), finished=True, cut=self.cuts)
             if options.tools or any(message.calls for message in messages):
                 yield ChatPiece(calls=calls)
         finally:

@@ -93,6 +93,12 @@ def test_one_round_is_a_step_then_passages_then_the_answer() -> None:
     assert second == replace(first, query="dome weight")
 
 
+@pytest.mark.parametrize("cuts", [True, False])
+def test_an_answer_that_stopped_at_max_tokens_says_so(cuts: bool) -> None:  # noqa: FBT001
+    model = CallingChatModel([call_search("圆顶 电机")], ["圆顶的电机功率是三千瓦[2]。另外"], cuts=cuts)
+    assert ask(model).cut is cuts
+
+
 def test_what_the_model_is_told() -> None:
     model = CallingChatModel(["I look.", call_search("dome weight")], ["Eleven tonnes [2]."])
     ask(model)
