@@ -77,8 +77,12 @@ def _read_book(archive: ZipFile) -> _Book:
 
 
 def _locate(package: str, link: str) -> str:
-    """The name of an entry from a link in the package file."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(package), unquote(urlsplit(link).path)))
+    """The name of an entry from a link in the package file; of a link that is none, one that no entry has."""
+    try:
+        path = urlsplit(link).path
+    except ValueError:  # an address like `http://[`
+        path = link
+    return posixpath.normpath(posixpath.join(posixpath.dirname(package), unquote(path)))
 
 
 def _check_open(archive: ZipFile, book: _Book) -> None:

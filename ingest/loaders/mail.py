@@ -19,6 +19,7 @@ from ingest.loaders.html_whole import extract_whole
 from ingest.loaders.limits import LoadLimits
 from ingest.loaders.lines import TextLines
 from ingest.loaders.package import reading
+from ingest.loaders.parsers import ask_parser
 from kb.errors import DocumentFailed
 from kb.text import clean_text
 from kb.types import ParsedDocument
@@ -92,7 +93,7 @@ class _Parts:
         if depth > _DEEPEST:
             raise DocumentFailed("parse_limit", f"parts are nested more than {_DEEPEST} deep")
         _check_headers(part)
-        name = part.get_filename()
+        name = ask_parser(part.get_filename)  # it may be in an encoding that has no such name
         kind = part.get_content_type()
         if depth and (name or part.get_content_disposition() == "attachment" or kind == "message/rfc822"):
             self._name_attachment(part, name)

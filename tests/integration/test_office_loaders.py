@@ -406,6 +406,14 @@ def test_a_chapter_that_is_missing_is_an_empty_page(tmp_path: Path) -> None:
     assert [(page.number, page.verdict.value) for page in document.pages] == [(1, "empty"), (2, "indexed")]
 
 
+def test_a_chapter_whose_address_is_none_is_an_empty_page(tmp_path: Path) -> None:
+    packed = replace_in(
+        write_epub("<p>a</p>", "<p>b</p>"), "OEBPS/content.opf", b'href="chapter%200.xhtml"', b'href="http://["'
+    )
+    document = load(tmp_path, packed, EPUB)
+    assert [(page.number, page.verdict.value) for page in document.pages] == [(1, "empty"), (2, "indexed")]
+
+
 def test_drm_is_told_and_encrypted_fonts_are_not(tmp_path: Path) -> None:
     def write_encrypted(place: str) -> bytes:
         listed = f'<e xmlns="x"><CipherReference URI="{place}"/></e>'
@@ -498,6 +506,16 @@ def test_words_of_a_header_split_inside_a_character(tmp_path: Path) -> None:
 )
 def test_broken_mime_keeps_the_words(tmp_path: Path, mail: bytes) -> None:
     assert "words" in load(tmp_path, mail, MAIL).text
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "no-such", "a\x00b"])
+def test_an_attachments_name_in_an_odd_encoding_costs_no_words(tmp_path: Path, charset: str) -> None:
+    parts = (
+        "Content-Type: multipart/mixed; boundary=x\n\n--x\n\n正文 words\n--x\nContent-Type: image/png\n"
+        f"Content-Disposition: attachment; filename*={charset}''%C3%A4.png\n\n1\n--x--\n"
+    )
+    text = load(tmp_path, parts.encode(), MAIL).text
+    assert text.startswith("正文 words\nAttachment: ")
 
 
 def nest(depth: int) -> bytes:
